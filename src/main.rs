@@ -1,0 +1,2 @@
+//! lastgood.
+fn main() {}
