@@ -1,1 +1,3 @@
-//! lastgood.
+//! lastgood rolls GitOps applications back through Git when a change makes them sick.
+
+pub mod engine;

@@ -1,0 +1,252 @@
+//! Everything that lastgood can ask of the world. Each action carries what it expects to find and is safe to repeat.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{AppKey, Revision};
+
+/// One thing to do for one application.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send SLO queries; answered by [`Event::Measured`](super::event::Event::Measured).
+    Measure(MeasureOrder),
+    /// Plan and push the revert; answered by [`Event::Reverted`](super::event::Event::Reverted).
+    Revert(Box<RevertOrder>),
+    /// Find out how two revisions are related; answered by [`Event::Related`](super::event::Event::Related).
+    Relate(RelateOrder),
+    /// Ask Argo CD to compare with Git now.
+    Refresh,
+    /// End the running sync operation if it is still the one that started at this time.
+    Terminate {
+        /// `status.operationState.startedAt` of the operation that is meant.
+        started_at: Timestamp,
+    },
+}
+
+/// SLO queries to send.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasureOrder {
+    /// Which question this is; comes back with the answer, so that a late answer is told from the one awaited.
+    pub round: Round,
+    /// The times to evaluate at, an answer for each; none means now.
+    pub times: Vec<Timestamp>,
+    /// The queries, as they are sent.
+    pub queries: Vec<SloQuery>,
+}
+
+/// Identifies a round of measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// When the analysis (or the watch over a recovery) that asks began.
+    pub began_at: Timestamp,
+    /// Counted from 1 within it; 0 is the look at the time before the sync.
+    pub number: u32,
+}
+
+/// One SLO query as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SloQuery {
+    /// The SLO's name in the policy.
+    pub slo: String,
+    /// The `PromQL`, placeholders filled in.
+    pub promql: String,
+}
+
+/// A revert to plan and push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevertOrder {
+    /// Names the rollback; the same for the same application and bad revision, whoever asks and however often.
+    pub rollback: String,
+    /// Whose footprint.
+    pub app: AppKey,
+    /// The daemon's cluster name.
+    pub cluster: String,
+    /// The repository, as the Application writes it.
+    pub repo_url: String,
+    /// The `AppProject`, for Argo CD's choice of credentials.
+    pub project: String,
+    /// What the Application follows: a branch or `HEAD`.
+    pub target_revision: String,
+    /// The footprint: folders or files from the repository's root; the empty path is the whole repository.
+    pub footprint: Vec<String>,
+    /// The revision that made the application sick.
+    pub bad: Revision,
+    /// The last good revision.
+    pub good: Revision,
+    /// Why, one sentence for each breach: goes into the commit message.
+    pub evidence: Vec<String>,
+    /// Content (see [`RevertRecord::quarantine`]) that was rolled back before: if bad holds it, refuse.
+    pub quarantine: Vec<String>,
+    /// Plan only.
+    pub dry_run: bool,
+}
+
+/// A question about two revisions of one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelateOrder {
+    /// The repository, as the Application writes it.
+    pub repo_url: String,
+    /// The `AppProject`.
+    pub project: String,
+    /// The branch or `HEAD`.
+    pub target_revision: String,
+    /// The footprint whose content is wanted.
+    pub footprint: Vec<String>,
+    /// The older one, for example our revert.
+    pub ancestor: Revision,
+    /// The newer one, for example what is live now.
+    pub descendant: Revision,
+}
+
+/// How two revisions are related.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relation {
+    /// The older one that was asked about.
+    pub ancestor: Revision,
+    /// The newer one that was asked about.
+    pub descendant: Revision,
+    /// Whether `descendant` is `ancestor` or comes after it.
+    pub descends: bool,
+    /// The content of the footprint at `descendant`.
+    pub content: String,
+    /// Whether the footprint is the same in both.
+    pub same_content: bool,
+}
+
+/// What became of a [`RevertOrder`]. A refused push is an outcome; an error means that it is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RevertOutcome {
+    /// The revert is on the branch; we put it there now.
+    Pushed(RevertRecord),
+    /// The revert was on the branch already: ours from before, another cluster's, or a person's.
+    AlreadyReverted(RevertRecord),
+    /// A dry run: this would have been pushed.
+    Planned(RevertRecord),
+    /// Commits after bad changed the same lines.
+    Conflict {
+        /// The files in conflict.
+        files: Vec<String>,
+    },
+    /// It must not or cannot be done; asking again changes nothing.
+    Refused(Refusal),
+    /// It is not known or not done yet; ask again later, which looks first.
+    Failed {
+        /// What failed, on which thing, why.
+        error: String,
+    },
+}
+
+/// The evidence of a revert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevertRecord {
+    /// The revert commit; for a dry run the commit that it would have been put on.
+    pub revert: Revision,
+    /// The branch.
+    pub branch: String,
+    /// The commits that were undone, newest first.
+    pub culprits: Vec<Culprit>,
+    /// The files that it changes.
+    pub files: Vec<String>,
+    /// The content of the footprint at bad: what is quarantined.
+    pub quarantine: String,
+    /// How often it was planned: more than once when somebody else pushed first.
+    pub attempts: u32,
+}
+
+/// A commit of the culprit range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Culprit {
+    /// Its id.
+    pub revision: Revision,
+    /// Its author, `Name <address>`.
+    pub author: String,
+    /// Its author's time.
+    pub authored_at: Timestamp,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// Why a revert must not or cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum Refusal {
+    /// The application follows a tag or a commit.
+    #[error("`{target_revision}` is not a branch: there is nothing to push to")]
+    NotABranch {
+        /// What it follows.
+        target_revision: String,
+    },
+    /// Last good is not an ancestor of bad.
+    #[error("last good {good} is not an ancestor of bad {bad}")]
+    GoodNotAncestor {
+        /// Last good.
+        good: Revision,
+        /// Bad.
+        bad: Revision,
+    },
+    /// Bad is no longer on the branch.
+    #[error("bad {bad} is not on branch `{branch}` any more: its history was rewritten")]
+    BadNotOnBranch {
+        /// Bad.
+        bad: Revision,
+        /// The branch.
+        branch: String,
+    },
+    /// The history at hand is incomplete there.
+    #[error("the history is cut off at {at}: a revert from a shallow boundary would delete files")]
+    Shallow {
+        /// The commit whose parents are missing.
+        at: Revision,
+    },
+    /// Nothing in the footprint differs between last good and bad.
+    #[error("no commit between last good {good} and bad {bad} changed the application's files")]
+    NothingToRevert {
+        /// Last good.
+        good: Revision,
+        /// Bad.
+        bad: Revision,
+    },
+    /// The planned commit would change a file outside the footprint: a fault of ours.
+    #[error("the planned revert would change `{file}`, which is not in the footprint; please report this")]
+    OutsideFootprint {
+        /// The file.
+        file: String,
+    },
+    /// The bad revision is a revert that lastgood made.
+    #[error("{bad} is a rollback made by lastgood, and a rollback is never rolled back")]
+    BadIsARollback {
+        /// The revert commit.
+        bad: Revision,
+    },
+    /// The bad content is what was rolled back before.
+    #[error("the content of {bad} was rolled back before, and came back")]
+    ContentReturned {
+        /// Bad.
+        bad: Revision,
+    },
+    /// The credentials may not push.
+    #[error("not authorised to push to `{repo_url}`: {message}")]
+    NotAuthorised {
+        /// The repository.
+        repo_url: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The server refused: a protected branch, a hook, a missing signature.
+    #[error("the server declined the push to `{branch}`: {message}")]
+    Declined {
+        /// The branch.
+        branch: String,
+        /// The server's words.
+        message: String,
+    },
+    /// A repository of a kind that cannot be handled.
+    #[error("the repository cannot be handled: {reason}")]
+    Unsupported {
+        /// Why.
+        reason: String,
+    },
+}

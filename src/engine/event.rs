@@ -1,0 +1,44 @@
+//! Everything that can happen to one application, as one closed enum.
+
+use jiff::Timestamp;
+
+use super::action::{Relation, RevertOutcome, Round};
+use super::facts::{ApplicationFacts, Reading, RolloutFacts};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The Application was seen, for the first time or changed.
+    Application(Box<ApplicationFacts>),
+    /// Its workloads or pods were seen, for the first time or changed.
+    Rollout(RolloutFacts),
+    /// SLO queries were answered.
+    Measured {
+        /// Which question this answers.
+        round: Round,
+        /// The answers.
+        answers: Vec<SloAnswer>,
+    },
+    /// A revert was tried.
+    Reverted {
+        /// The rollback that asked.
+        rollback: String,
+        /// What became of it.
+        outcome: RevertOutcome,
+    },
+    /// The relation of two revisions, or why it is not known.
+    Related(Result<Relation, String>),
+    /// Time passed: the moment of [`wake_at`](super::analysis::AppState::wake_at) or later. Spurious ones are harmless.
+    Tick,
+}
+
+/// The answer to one SLO query at one time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SloAnswer {
+    /// The SLO's name in the policy.
+    pub slo: String,
+    /// The time that the value is of.
+    pub at: Timestamp,
+    /// The value or why there is none.
+    pub reading: Reading,
+}

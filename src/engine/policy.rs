@@ -1,0 +1,128 @@
+//! What a person asked for: the rules for one application, valid by construction of `crate::policy`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::template::Template;
+
+/// The rules that hold for an application.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The policy's name: its file's name without the ending.
+    pub name: String,
+    /// What to do on a degraded verdict.
+    pub mode: Mode,
+    /// How long an analysis lasts after the operation ended.
+    pub duration: Duration,
+    /// How long between two measurements.
+    pub interval: Duration,
+    /// When workloads and pods count as sick.
+    pub rollout: RolloutRules,
+    /// Failed attempts of the sync operation that convict (the end of a failed operation always does).
+    pub sync_failed_attempts: u32,
+    /// The SLO queries.
+    pub slos: Vec<Slo>,
+    /// The policy's own variables for queries.
+    pub variables: BTreeMap<String, String>,
+    /// Where SLO queries are sent; always there when `slos` is not empty.
+    pub prometheus: Option<Prometheus>,
+    /// The limits of a rollback.
+    pub rollback: RollbackRules,
+    /// How Git is reached.
+    pub git: GitRules,
+}
+
+/// What to do on a degraded verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Push the revert.
+    Push,
+    /// Plan the revert, say what would be pushed, push nothing.
+    DryRun,
+}
+
+/// When workloads and pods of the new revision count as sick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutRules {
+    /// How long an image may be impossible to pull.
+    pub image_pull_grace: Duration,
+    /// How long a container may be in `CrashLoopBackOff`.
+    pub crash_loop_grace: Duration,
+    /// How long a container may fail to be created (missing `ConfigMap`, Secret …).
+    pub container_config_grace: Duration,
+    /// How long a pod may find no node.
+    pub unschedulable_grace: Duration,
+    /// Restarts of one container of a new pod that convict.
+    pub restarts: u32,
+    /// Whether one container killed for memory convicts at once.
+    pub oom_kill: bool,
+}
+
+/// One SLO query with its objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slo {
+    /// Its name within the policy.
+    pub name: String,
+    /// The `PromQL`, with its placeholders.
+    pub query: Template,
+    /// What a good value is.
+    pub objective: Objective,
+    /// Failing measurements that convict …
+    pub failures: u32,
+    /// … among this many of the latest.
+    pub of: u32,
+}
+
+/// What a good value is; both limits are themselves good.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Objective {
+    /// At most this.
+    Max(f64),
+    /// At least this.
+    Min(f64),
+    /// Between the two.
+    Between {
+        /// At least this.
+        min: f64,
+        /// At most this.
+        max: f64,
+    },
+}
+
+/// A Prometheus server, or one that speaks its API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prometheus {
+    /// The base URL, without `/api/v1`.
+    pub url: String,
+    /// How long one query may take.
+    pub timeout: Duration,
+}
+
+/// The limits of a rollback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackRules {
+    /// How long pushing may be retried.
+    pub push_timeout: Duration,
+    /// How long Argo CD may take to make the revert live.
+    pub live_timeout: Duration,
+    /// How long the failed signals may take to pass again once it is live.
+    pub recovery_timeout: Duration,
+    /// Whether a sync operation of the bad revision that is still running is terminated after the push.
+    pub terminate_stuck_sync: bool,
+    /// Reverts that this application gets in 24 hours; past it a loop is likelier than bad commits.
+    pub reverts_per_day: u32,
+    /// How many other applications may be degraded at the same time, from other causes, before the environment is
+    /// blamed and nothing is reverted.
+    pub others_degraded: u32,
+}
+
+/// How Git is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitRules {
+    /// The Secret with credentials, in the daemon's namespace; none means Argo CD's own repository Secrets.
+    pub secret: Option<String>,
+    /// The name on revert commits.
+    pub author_name: String,
+    /// The address on revert commits.
+    pub author_email: String,
+}
