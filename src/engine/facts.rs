@@ -445,6 +445,26 @@ pub enum Gap {
     NotWatching(String),
 }
 
+impl Gap {
+    /// Whether the same question may be answered later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::TimedOut
+            | Self::Unreachable(_)
+            | Self::ServerError(_)
+            | Self::Partial(_)
+            | Self::NotWatching(_) => true,
+            Self::NoData
+            | Self::NotANumber
+            | Self::Infinite
+            | Self::SeveralSeries(_)
+            | Self::QueryRefused(_)
+            | Self::HealthOlderThanSync
+            | Self::OtherCluster => false,
+        }
+    }
+}
+
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,7 +2,12 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod action;
+pub mod analysis;
+pub mod decide;
+pub mod entry;
 pub mod event;
 pub mod facts;
+pub mod guards;
+pub mod judge;
 pub mod policy;
 pub mod template;

@@ -1,0 +1,369 @@
+//! The states of one application, what each state knows, and when it wants to be woken.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::action::{RevertOrder, RevertRecord, Round};
+use super::entry::{LastGoodFrom, Why};
+use super::facts::{ApplicationFacts, Revision, Revisions, RolloutFacts};
+use super::judge::Breach;
+use super::judge::rollout::SickBefore;
+use super::judge::threshold::Tally;
+
+/// Everything that is kept for one application: what lasts (`state`) and what the watches bring again (`seen`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct App {
+    /// Saved before anything is done because of it.
+    pub state: AppState,
+    /// The newest facts; empty after a start until the watches are up.
+    pub seen: Seen,
+}
+
+/// The newest facts about an application.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// The Application.
+    pub application: Option<Box<ApplicationFacts>>,
+    /// Its workloads.
+    pub rollout: Option<RolloutFacts>,
+}
+
+/// What lasts over a restart. Bounded: the lists have limits, and tallies hold what a policy's rules look at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppState {
+    /// What is going on.
+    pub phase: Phase,
+    /// The newest revision whose analysis ended healthy.
+    pub last_good: Option<LastGood>,
+    /// Why the daemon does not act, when it does not.
+    pub hold: Option<Hold>,
+    /// What was rolled back, oldest first, at most [`PAST_REVERTS_MAX`].
+    pub reverts: Vec<PastRevert>,
+    /// What is sick while no analysis runs: the "before" of the next one. None while nobody looked.
+    pub sick: Option<Sick>,
+    /// The newest operation that was dealt with.
+    pub operation: Option<OperationId>,
+    /// Whether the newest operation that ended had failed.
+    pub sync_failed: bool,
+}
+
+/// Tells one operation from another; Argo CD's times have a resolution of one second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationId {
+    /// When it started.
+    pub started_at: Timestamp,
+    /// What it syncs to.
+    pub revisions: Revisions,
+}
+
+/// Rollbacks remembered for one application: bounds the state object; a loop shows long before.
+pub const PAST_REVERTS_MAX: usize = 20;
+
+/// What is going on with an application.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// Never seen.
+    #[default]
+    New,
+    /// Seen for the first time: what runs may become last good once its signals pass.
+    Adopting(Adopting),
+    /// The newest operation has been dealt with.
+    Idle {
+        /// What it synced to.
+        current: Revisions,
+    },
+    /// A sync is being watched.
+    Analysing(Box<Analysis>),
+    /// The revert is being planned and pushed.
+    Reverting(Box<Reverting>),
+    /// The revert is on the branch; is it live, and did it help?
+    Confirming(Box<Confirming>),
+}
+
+impl Phase {
+    /// One word for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::New => "New",
+            Self::Adopting(_) => "Adopting",
+            Self::Idle { .. } => "Watching",
+            Self::Analysing(_) => "Analysing",
+            Self::Reverting(_) => "Reverting",
+            Self::Confirming(_) => "Confirming",
+        }
+    }
+
+    /// The revisions that the application is at or goes to.
+    pub fn current(&self) -> Option<&Revisions> {
+        match self {
+            Self::New => None,
+            Self::Adopting(a) => Some(&a.revisions),
+            Self::Idle { current } => Some(current),
+            Self::Analysing(a) => Some(&a.revisions),
+            Self::Reverting(r) => Some(&r.bad.revisions),
+            Self::Confirming(c) => match &c.stage {
+                Stage::Landing { .. } => Some(&c.bad.revisions),
+                Stage::Recovering(r) => Some(&r.live),
+            },
+        }
+    }
+}
+
+/// A last good revision and how it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastGood {
+    /// The revisions.
+    pub revisions: Revisions,
+    /// The source specification that they were rendered with.
+    pub spec_digest: String,
+    /// Since when it is known.
+    pub at: Timestamp,
+    /// How it is known.
+    pub from: LastGoodFrom,
+}
+
+/// The daemon does not act for this application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// Names the hold: the value of the annotation with which a person ends it.
+    pub id: String,
+    /// Why.
+    pub why: Why,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A rollback that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PastRevert {
+    /// What was rolled back.
+    pub bad: Revision,
+    /// The commit that did it.
+    pub revert: Revision,
+    /// The content that is quarantined.
+    pub quarantine: String,
+    /// When it was pushed.
+    pub at: Timestamp,
+    /// Whether this daemon's push put it there (and not another cluster's, or a person's).
+    pub ours: bool,
+}
+
+/// What is sick while no analysis runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sick {
+    /// What.
+    pub what: SickBefore,
+    /// When this was first seen.
+    pub since: Timestamp,
+}
+
+/// The first look at an application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopting {
+    /// What Argo CD's history says is running.
+    pub revisions: Revisions,
+    /// When the look began.
+    pub began_at: Timestamp,
+    /// Rounds of measurements sent.
+    pub round: u32,
+    /// When the next one is due.
+    pub next_round_at: Timestamp,
+    /// SLOs that passed in the newest round.
+    pub passed: Vec<String>,
+}
+
+/// The watch over one application at one revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Analysis {
+    /// What was synced.
+    pub revisions: Revisions,
+    /// The source specification that it was synced with.
+    pub spec_digest: String,
+    /// When the operation started.
+    pub began_at: Timestamp,
+    /// When lastgood saw it; later than `began_at` after a restart.
+    pub seen_at: Timestamp,
+    /// The start of the first sync since the last judged one: the time before it is what measurements are compared
+    /// with, so that a revision that came on top of an unjudged bad one doesn't make the bad one's failures "old".
+    pub baseline_at: Timestamp,
+    /// What was sick then; none when nobody looked.
+    pub sick_before: Option<SickBefore>,
+    /// Whether the sync before had failed.
+    pub sync_failed_before: bool,
+    /// Measurements of the time before, by SLO.
+    pub before: BTreeMap<String, Tally>,
+    /// Measurements since, by SLO.
+    pub after: BTreeMap<String, Tally>,
+    /// Rounds of measurements sent.
+    pub round: u32,
+    /// When the next one is due.
+    pub next_round_at: Timestamp,
+    /// When a grace time ends, if one runs.
+    pub recheck_at: Option<Timestamp>,
+}
+
+/// A degraded revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bad {
+    /// What is bad.
+    pub revisions: Revisions,
+    /// The source specification that it was synced with.
+    pub spec_digest: String,
+    /// When its operation started: the change is live.
+    pub synced_at: Timestamp,
+    /// When the verdict fell.
+    pub degraded_at: Timestamp,
+    /// Why.
+    pub breaches: Vec<Breach>,
+}
+
+/// A revert on its way to the branch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reverting {
+    /// What is bad.
+    pub bad: Bad,
+    /// What is asked for.
+    pub order: RevertOrder,
+    /// How often it was asked for.
+    pub attempts: u32,
+    /// Since when, without a restart in between.
+    pub since: Timestamp,
+    /// When to ask again, unless an answer comes.
+    pub retry_at: Timestamp,
+}
+
+/// A revert that is on the branch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Confirming {
+    /// What was bad.
+    pub bad: Bad,
+    /// What was asked for.
+    pub order: RevertOrder,
+    /// What was pushed.
+    pub record: RevertRecord,
+    /// When it was known to be on the branch.
+    pub pushed_at: Timestamp,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a confirmation is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// Argo CD has not made it live yet.
+    Landing {
+        /// Since when it is waited for, without a restart in between.
+        since: Timestamp,
+        /// When to ask for a refresh again.
+        next_refresh_at: Timestamp,
+        /// The newer revision whose relation to the revert was asked for.
+        asked: Option<Revision>,
+    },
+    /// It is live; do the signals pass again?
+    Recovering(Recovering),
+}
+
+/// The watch over a recovery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovering {
+    /// What is live: the revert or a descendant.
+    pub live: Revisions,
+    /// Since when.
+    pub live_at: Timestamp,
+    /// Since when it is watched, without a long break in between.
+    pub since: Timestamp,
+    /// Measurements since, by SLO.
+    pub after: BTreeMap<String, Tally>,
+    /// Rounds of measurements sent.
+    pub round: u32,
+    /// When the next one is due.
+    pub next_round_at: Timestamp,
+}
+
+impl AppState {
+    /// When the application wants an [`Event::Tick`](super::event::Event::Tick) though nothing happens.
+    ///
+    /// None means that it waits for an event: between syncs there is no work.
+    pub fn wake_at(&self, policy: &super::policy::Policy) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::New | Phase::Idle { .. } => None,
+            Phase::Adopting(a) => Some(a.next_round_at),
+            Phase::Analysing(a) => Some(a.recheck_at.map_or(a.next_round_at, |r| r.min(a.next_round_at))),
+            Phase::Reverting(r) => Some(r.retry_at),
+            Phase::Confirming(c) => Some(match &c.stage {
+                Stage::Landing { since, next_refresh_at, .. } => {
+                    (*next_refresh_at).min(live_deadline(*since, policy))
+                }
+                Stage::Recovering(r) => r.next_round_at.min(r.deadline(policy)),
+            }),
+        }
+    }
+
+    /// Since when this application is sick of its own, as far as other applications' verdicts care.
+    pub fn sick_since(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Reverting(r) => Some(r.bad.degraded_at),
+            Phase::Confirming(c) => Some(c.bad.degraded_at),
+            Phase::New | Phase::Adopting(_) | Phase::Idle { .. } | Phase::Analysing(_) => {
+                let held = self.hold.as_ref().filter(|h| h.why.is_sickness()).map(|h| h.since);
+                let sick = self.sick.as_ref().filter(|s| !s.what.is_empty()).map(|s| s.since);
+                held.into_iter().chain(sick).min()
+            }
+        }
+    }
+}
+
+impl Analysis {
+    /// Names a round of this analysis.
+    pub fn round(&self, number: u32) -> Round {
+        Round { began_at: self.seen_at, number }
+    }
+}
+
+/// When to give up waiting for a revert to be live.
+pub fn live_deadline(since: Timestamp, policy: &super::policy::Policy) -> Timestamp {
+    later(since, policy.rollback.live_timeout)
+}
+
+impl Recovering {
+    /// When to give up waiting for the signals to pass again.
+    pub fn deadline(&self, policy: &super::policy::Policy) -> Timestamp {
+        later(self.since, policy.rollback.recovery_timeout)
+    }
+
+    /// Names a round of this watch.
+    pub fn round(&self, number: u32) -> Round {
+        Round { began_at: self.since, number }
+    }
+}
+
+/// The time from `then` to `now`; zero where clocks disagree.
+pub fn elapsed(then: Timestamp, now: Timestamp) -> std::time::Duration {
+    std::time::Duration::try_from(now.duration_since(then)).unwrap_or_default()
+}
+
+/// `at` plus `duration`; the end of time where that is not representable.
+pub fn later(at: Timestamp, duration: std::time::Duration) -> Timestamp {
+    at.saturating_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// `at` minus `duration`; the beginning of time where that is not representable.
+pub fn earlier(at: Timestamp, duration: std::time::Duration) -> Timestamp {
+    at.saturating_sub(duration).unwrap_or(Timestamp::MIN)
+}

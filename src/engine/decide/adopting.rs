@@ -1,0 +1,123 @@
+//! The first look at an application: may what runs now be called last good?
+
+use std::time::Duration;
+
+use super::{Turn, newer_operation};
+use crate::engine::action::Round;
+use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase, later};
+use crate::engine::entry::{Kind, LastGoodFrom};
+use crate::engine::event::SloAnswer;
+use crate::engine::facts::{HealthStatus, OperationPhase, SyncStatus};
+use crate::engine::judge::{Outcome, health, rollout, threshold};
+use crate::engine::policy::Slo;
+
+/// The longest pause between two looks at an application whose signals do not pass.
+const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// The SLOs that pass in these answers.
+pub(super) fn passed(slos: &[Slo], answers: &[SloAnswer]) -> Vec<String> {
+    let passes = |answer: &&SloAnswer| {
+        slos.iter().any(|s| {
+            s.name == answer.slo
+                && threshold::measure(s.objective, answer.at, answer.reading.clone()).outcome == Outcome::Pass
+        })
+    };
+    answers.iter().filter(passes).map(|a| a.slo.clone()).collect()
+}
+
+impl Turn<'_> {
+    /// An application without a state: watch the sync that is under way, or look at what runs.
+    pub(super) fn first_sight(&mut self) -> bool {
+        let Some(application) = &self.app.seen.application else { return false };
+        let running = application
+            .operation
+            .as_ref()
+            .filter(|o| matches!(o.phase, OperationPhase::Running | OperationPhase::Terminating));
+        let newest = application.history.last();
+        if let Some(operation) = running
+            && operation.revisions.as_ref() != newest.map(|h| &h.revisions)
+        {
+            return self.begin_analysis_if_newer(None);
+        }
+        let Some(newest) = newest else { return false };
+        let revisions = newest.revisions.clone();
+        // A newer operation that had ended before we came is not ours to judge.
+        if let Some(operation) = &application.operation
+            && let Some(revisions) = &operation.revisions
+        {
+            let id = OperationId { started_at: operation.started_at, revisions: revisions.clone() };
+            self.app.state.operation = Some(id);
+        }
+        let now = self.context.now;
+        self.app.state.phase = Phase::Adopting(Adopting {
+            revisions,
+            began_at: now,
+            round: 0,
+            next_round_at: now,
+            passed: Vec::new(),
+        });
+        true
+    }
+
+    pub(super) fn advance_adopting(&mut self) -> bool {
+        let Phase::Adopting(adopting) = &self.app.state.phase else { return false };
+        let adopting = adopting.clone();
+        if self.app.seen.application.as_ref().is_some_and(|a| newer_operation(a, &self.app).is_some()) {
+            return self.begin_analysis_if_newer(None);
+        }
+        let eligible = self.eligible(&adopting);
+        if eligible && self.context.policy.slos.iter().all(|slo| adopting.passed.contains(&slo.name)) {
+            return self.adopt(&adopting);
+        }
+        if self.context.now >= adopting.next_round_at {
+            self.look_again(adopting, eligible);
+        }
+        false
+    }
+
+    /// Whether what runs is Synced, Healthy and complete, by Argo CD and by the workloads.
+    fn eligible(&self, adopting: &Adopting) -> bool {
+        let Some(application) = &self.app.seen.application else { return false };
+        let Some(newest) = application.history.last().filter(|h| h.revisions == adopting.revisions) else {
+            return false;
+        };
+        let case = rollout::Case {
+            rules: &self.context.policy.rollout,
+            application,
+            rollout: self.app.seen.rollout.as_ref(),
+            began_at: newest.deployed_at,
+            before: None,
+        };
+        application.sync == SyncStatus::Synced
+            && newest.spec_digest == application.spec_digest
+            && health::trusted(application) == Ok(HealthStatus::Healthy)
+            && rollout::judge(&case, self.context.now).0.outcome == Outcome::Pass
+    }
+
+    fn adopt(&mut self, adopting: &Adopting) -> bool {
+        let Some(application) = &self.app.seen.application else { return false };
+        let (revisions, from) = (adopting.revisions.clone(), LastGoodFrom::FirstSight);
+        self.app.state.last_good = Some(LastGood {
+            revisions: revisions.clone(),
+            spec_digest: application.spec_digest.clone(),
+            at: self.context.now,
+            from,
+        });
+        self.app.state.phase = Phase::Idle { current: revisions.clone() };
+        self.record(Kind::LastGood { revisions, from });
+        true
+    }
+
+    fn look_again(&mut self, mut adopting: Adopting, eligible: bool) {
+        adopting.round = adopting.round.saturating_add(1);
+        adopting.passed.clear();
+        // Pauses double, so that an application without data costs next to nothing.
+        let pause = self.context.policy.interval.saturating_mul(1 << adopting.round.min(10)).min(PAUSE_MAX);
+        adopting.next_round_at = later(self.context.now, pause);
+        if eligible {
+            let queries = self.queries(self.context.policy.slos.iter(), &adopting.revisions);
+            self.measure(Round { began_at: adopting.began_at, number: adopting.round }, Vec::new(), queries);
+        }
+        self.app.state.phase = Phase::Adopting(adopting);
+    }
+}

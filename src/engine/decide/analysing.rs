@@ -1,0 +1,225 @@
+//! The watch over one sync, from its start to the verdict.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Turn, newer_operation, next_round};
+use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, earlier, elapsed, later};
+use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
+use crate::engine::facts::{Operation, OperationPhase};
+use crate::engine::judge::rollout::SickBefore;
+use crate::engine::judge::threshold::{SloJudgement, Tally};
+use crate::engine::judge::{Breach, Outcome, Signal, Verdict, rollout, sync, threshold};
+
+/// How long a sync operation may run before its analysis ends inconclusive; Argo CD itself sets no limit.
+const OPERATION_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// What the signals say together at one moment.
+struct Opinion {
+    breaches: Vec<Breach>,
+    open: Vec<String>,
+    recheck_at: Option<Timestamp>,
+}
+
+impl Turn<'_> {
+    /// Begins the analysis of the newest operation if it was not dealt with; `unjudged` is the one that it cuts off.
+    pub(super) fn begin_analysis_if_newer(&mut self, unjudged: Option<Analysis>) -> bool {
+        let Some(application) = &self.app.seen.application else { return false };
+        let Some(operation) = newer_operation(application, &self.app) else { return false };
+        let Some(revisions) = operation.revisions.clone() else { return false };
+        let (now, began_at) = (self.context.now, operation.started_at);
+        let sick_before = self.app.state.sick.take().map(|sick| sick.what);
+        let fresh = (began_at, sick_before, self.app.state.sync_failed, BTreeMap::new());
+        let (baseline_at, sick_before, sync_failed_before, before) = unjudged
+            .map_or(fresh, |old| (old.baseline_at, old.sick_before, old.sync_failed_before, old.before));
+        let analysis = Analysis {
+            revisions: revisions.clone(),
+            spec_digest: application.spec_digest.clone(),
+            began_at,
+            seen_at: now,
+            baseline_at,
+            sick_before,
+            sync_failed_before,
+            before,
+            after: BTreeMap::new(),
+            round: 0,
+            next_round_at: now,
+            recheck_at: None,
+        };
+        self.app.state.operation = Some(OperationId { started_at: began_at, revisions: revisions.clone() });
+        self.app.state.phase = Phase::Analysing(Box::new(analysis));
+        let last_good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
+        self.record(Kind::AnalysisBegan { revisions, last_good });
+        true
+    }
+
+    pub(super) fn advance_analysing(&mut self) -> bool {
+        let Phase::Analysing(analysis) = &self.app.state.phase else { return false };
+        let mut analysis = (**analysis).clone();
+        let Some(application) = &self.app.seen.application else { return false };
+        if let Some(by) = newer_operation(application, &self.app).and_then(|o| o.revisions.clone()) {
+            self.record(Kind::AnalysisSuperseded { revisions: analysis.revisions.clone(), by });
+            return self.begin_analysis_if_newer(Some(analysis));
+        }
+        let opinion = self.opinion(&analysis);
+        if !opinion.breaches.is_empty() {
+            return self.end_degraded(&analysis, opinion.breaches);
+        }
+        let (until, limit) = self.ends(&analysis);
+        let now = self.context.now;
+        if opinion.open.is_empty() && now >= until {
+            return self.end_healthy(analysis);
+        }
+        if now >= limit {
+            return self.end_inconclusive(&analysis, opinion.open);
+        }
+        analysis.recheck_at = opinion.recheck_at.filter(|at| *at > now);
+        if now >= analysis.next_round_at {
+            self.ask(&mut analysis);
+        }
+        self.app.state.phase = Phase::Analysing(Box::new(analysis));
+        false
+    }
+
+    /// From when the analysis may end healthy, and when it ends at the latest.
+    ///
+    /// What is not clear at its end gets as long again: a slow rollout, an outage of Prometheus.
+    fn ends(&self, analysis: &Analysis) -> (Timestamp, Timestamp) {
+        let duration = self.context.policy.duration;
+        let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
+        let finished = operation
+            .filter(|o| {
+                o.revisions.as_ref() == Some(&analysis.revisions) && o.phase == OperationPhase::Succeeded
+            })
+            .and_then(|o| o.finished_at);
+        let running = operation.is_some_and(|o| o.phase == OperationPhase::Running);
+        match finished {
+            Some(finished) => {
+                let from = finished.max(analysis.seen_at);
+                (later(from, duration), later(from, duration.saturating_mul(2)))
+            }
+            None if running => (Timestamp::MAX, later(analysis.seen_at, OPERATION_MAX)),
+            None => (Timestamp::MAX, later(analysis.seen_at, duration.saturating_mul(2))),
+        }
+    }
+
+    fn opinion(&self, analysis: &Analysis) -> Opinion {
+        let policy = self.context.policy;
+        let mut opinion = Opinion { breaches: Vec::new(), open: Vec::new(), recheck_at: None };
+        let Some(application) = &self.app.seen.application else { return opinion };
+
+        let sync =
+            sync::judge(application.operation.as_ref(), &analysis.revisions, policy.sync_failed_attempts);
+        match sync.outcome {
+            Outcome::Pass => {}
+            Outcome::Fail if !analysis.sync_failed_before => {
+                let failing = application.operation.as_ref().map_or(1, Operation::failed_attempts);
+                let needed = policy.sync_failed_attempts.min(failing);
+                opinion.breaches.push(Breach {
+                    signal: Signal::Sync,
+                    why: sync.why,
+                    failing,
+                    needed,
+                    passing_before: 1,
+                });
+            }
+            Outcome::Fail => opinion.open.push(format!("{}, as the sync before", sync.why)),
+            Outcome::Inconclusive => opinion.open.push(sync.why),
+        }
+
+        let case = rollout::Case {
+            rules: &policy.rollout,
+            application,
+            rollout: self.app.seen.rollout.as_ref(),
+            began_at: analysis.began_at,
+            before: analysis.sick_before.as_ref(),
+        };
+        let (judgement, breach) = rollout::judge(&case, self.context.now);
+        opinion.recheck_at = judgement.recheck_at;
+        match breach {
+            Some(breach) => opinion.breaches.push(breach),
+            None if judgement.outcome == Outcome::Pass => {}
+            None => opinion.open.push(judgement.why),
+        }
+
+        let none = Tally::default();
+        for slo in &policy.slos {
+            let of =
+                |tallies: &BTreeMap<String, Tally>| tallies.get(&slo.name).cloned().unwrap_or(none.clone());
+            match threshold::judge(slo, &of(&analysis.before), &of(&analysis.after)) {
+                SloJudgement::Convicts(breach) => opinion.breaches.push(breach),
+                SloJudgement::Passes => {}
+                SloJudgement::Open(why) => opinion.open.push(why),
+            }
+        }
+        opinion
+    }
+
+    /// Sends the round that is due, and asks (again) for the time before the sync where that is not known.
+    fn ask(&mut self, analysis: &mut Analysis) {
+        let policy = self.context.policy;
+        let unknown = |slo: &&crate::engine::policy::Slo| {
+            analysis.before.get(&slo.name).is_none_or(Tally::worth_asking_again)
+        };
+        let before = self.queries(policy.slos.iter().filter(unknown), &analysis.revisions);
+        let most = policy.slos.iter().map(|slo| slo.of).max().unwrap_or_default();
+        let times =
+            (1..=most).map(|k| earlier(analysis.baseline_at, policy.interval.saturating_mul(k))).collect();
+        self.measure(analysis.round(0), times, before);
+
+        analysis.round = analysis.round.saturating_add(1);
+        analysis.next_round_at = next_round(analysis.next_round_at, policy.interval, self.context.now);
+        let now = self.queries(policy.slos.iter(), &analysis.revisions);
+        self.measure(analysis.round(analysis.round), Vec::new(), now);
+    }
+
+    fn end_healthy(&mut self, analysis: Analysis) -> bool {
+        let took = elapsed(analysis.began_at, self.context.now);
+        let (revisions, from) = (analysis.revisions, LastGoodFrom::Analysis);
+        self.record(Kind::AnalysisEnded { revisions: revisions.clone(), verdict: Verdict::Healthy, took });
+        self.app.state.last_good = Some(LastGood {
+            revisions: revisions.clone(),
+            spec_digest: analysis.spec_digest,
+            at: self.context.now,
+            from,
+        });
+        self.record(Kind::LastGood { revisions: revisions.clone(), from });
+        self.end_hold(HoldEndedBy::HealthyAnalysis);
+        self.app.state.phase = Phase::Idle { current: revisions };
+        true
+    }
+
+    fn end_inconclusive(&mut self, analysis: &Analysis, open: Vec<String>) -> bool {
+        let took = elapsed(analysis.began_at, self.context.now);
+        let revisions = analysis.revisions.clone();
+        self.record(Kind::AnalysisEnded {
+            revisions: revisions.clone(),
+            verdict: Verdict::Inconclusive(open),
+            took,
+        });
+        self.app.state.phase = Phase::Idle { current: revisions };
+        true
+    }
+
+    fn end_degraded(&mut self, analysis: &Analysis, breaches: Vec<Breach>) -> bool {
+        let took = elapsed(analysis.began_at, self.context.now);
+        let verdict = Verdict::Degraded(breaches.clone());
+        self.record(Kind::AnalysisEnded { revisions: analysis.revisions.clone(), verdict, took });
+        let bad = Bad {
+            revisions: analysis.revisions.clone(),
+            spec_digest: analysis.spec_digest.clone(),
+            synced_at: analysis.began_at,
+            degraded_at: self.context.now,
+            breaches,
+        };
+        // What is sick now is the state before the next sync.
+        if let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) {
+            let what = SickBefore::of(application, rollout, None);
+            self.app.state.sick = Some(crate::engine::analysis::Sick { what, since: self.context.now });
+        }
+        self.begin_rollback(bad);
+        true
+    }
+}

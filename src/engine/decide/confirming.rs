@@ -1,0 +1,251 @@
+//! From a revert on the branch to a recovered application, or a hold.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Turn, newer_operation, next_round};
+use crate::engine::action::{Action, RelateOrder, Relation};
+use crate::engine::analysis::{
+    Confirming, LastGood, OperationId, Phase, Recovering, Stage, elapsed, later, live_deadline,
+};
+use crate::engine::entry::{Kind, LastGoodFrom, LiveBy, Timings, Why};
+use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SyncStatus};
+use crate::engine::judge::rollout::SickBefore;
+use crate::engine::judge::{Outcome, Signal, health, rollout};
+
+/// How often Argo CD is asked to look at Git until the revert is live; its own period is two to three minutes.
+const REFRESH_EVERY: Duration = Duration::from_secs(15);
+
+/// Passing measurements in a row that end the watch over a failed SLO.
+const RECOVERY_PASSES: u32 = 2;
+
+/// What Argo CD has made live, and how that is known.
+///
+/// Two ways, since a bad commit that was never applied makes its revert equal to the cluster: then there is no
+/// operation and no history entry.
+fn live(application: &ApplicationFacts) -> Option<(&Revision, LiveBy)> {
+    let operation = application.operation.as_ref().filter(|o| !o.dry_run);
+    let applied = operation
+        .filter(|o| o.phase == OperationPhase::Succeeded)
+        .and_then(|o| o.revisions.as_ref())
+        .or_else(|| application.history.last().map(|h| &h.revisions));
+    let compared = application
+        .compared
+        .as_ref()
+        .filter(|_| application.sync == SyncStatus::Synced && health::trusted(application).is_ok());
+    match (applied, compared) {
+        (Some(applied), Some(compared)) if applied == compared => {
+            Some((applied.single()?, LiveBy::Operation))
+        }
+        (_, Some(compared)) => Some((compared.single()?, LiveBy::Comparison)),
+        (Some(applied), None) => Some((applied.single()?, LiveBy::Operation)),
+        (None, None) => None,
+    }
+}
+
+impl Turn<'_> {
+    pub(super) fn advance_confirming(&mut self) -> bool {
+        let Phase::Confirming(confirming) = &self.app.state.phase else { return false };
+        let confirming = (**confirming).clone();
+        match confirming.stage.clone() {
+            Stage::Landing { since, next_refresh_at, asked } => {
+                self.land(confirming, since, next_refresh_at, asked)
+            }
+            Stage::Recovering(recovering) => self.recover(confirming, recovering),
+        }
+    }
+
+    fn land(
+        &mut self,
+        mut confirming: Confirming,
+        since: Timestamp,
+        mut next_refresh_at: Timestamp,
+        mut asked: Option<Revision>,
+    ) -> bool {
+        let (now, policy) = (self.context.now, self.context.policy);
+        let refresh = now >= next_refresh_at;
+        if refresh {
+            next_refresh_at = later(now, REFRESH_EVERY);
+            // An answer that got lost is asked for again.
+            asked = None;
+        }
+        let found = self.app.seen.application.as_deref().and_then(live).map(|(r, how)| (r.clone(), how));
+        if let Some((live, how)) = found {
+            if live == confirming.record.revert {
+                return self.landed(confirming, live, how);
+            }
+            if confirming.order.bad != live && asked.as_ref() != Some(&live) {
+                self.actions.push(Action::Relate(RelateOrder {
+                    repo_url: confirming.order.repo_url.clone(),
+                    project: confirming.order.project.clone(),
+                    target_revision: confirming.order.target_revision.clone(),
+                    footprint: confirming.order.footprint.clone(),
+                    ancestor: confirming.record.revert.clone(),
+                    descendant: live.clone(),
+                }));
+                asked = Some(live);
+            }
+        }
+        if now >= live_deadline(since, policy) {
+            let (revert, after) = (confirming.record.revert.clone(), elapsed(since, now));
+            self.hold(&confirming.bad.revisions, Why::NotLive { revert, after });
+            self.app.state.phase = Phase::Idle { current: confirming.bad.revisions };
+            return true;
+        }
+        if refresh {
+            self.terminate_stuck(&confirming);
+            self.actions.push(Action::Refresh);
+        }
+        confirming.stage = Stage::Landing { since, next_refresh_at, asked };
+        self.app.state.phase = Phase::Confirming(Box::new(confirming));
+        false
+    }
+
+    /// While an operation of the bad revision runs, Argo CD starts none for the revert.
+    fn terminate_stuck(&mut self, confirming: &Confirming) {
+        let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
+        let Some(operation) = operation.filter(|o| {
+            o.phase == OperationPhase::Running && o.revisions.as_ref() == Some(&confirming.bad.revisions)
+        }) else {
+            return;
+        };
+        if self.context.policy.rollback.terminate_stuck_sync {
+            self.actions.push(Action::Terminate { started_at: operation.started_at });
+            self.record(Kind::SyncTerminated { revisions: confirming.bad.revisions.clone() });
+        }
+    }
+
+    pub(super) fn related(&mut self, relation: Result<Relation, String>) {
+        let Phase::Confirming(confirming) = &self.app.state.phase else { return };
+        let Stage::Landing { asked, .. } = &confirming.stage else { return };
+        // What is not known is asked for again with the next refresh.
+        let Ok(relation) = relation else { return };
+        if asked.as_ref() != Some(&relation.descendant) || relation.ancestor != confirming.record.revert {
+            return;
+        }
+        let confirming = (**confirming).clone();
+        let found = self.app.seen.application.as_deref().and_then(live).map(|(r, how)| (r.clone(), how));
+        let Some((live, how)) = found.filter(|(r, _)| *r == relation.descendant) else { return };
+        if relation.descends && relation.content == confirming.record.quarantine {
+            self.hold(&confirming.bad.revisions, Why::ContentReturned { live: live.clone() });
+            self.settle(live.into());
+        } else if relation.descends {
+            self.landed(confirming, live, how);
+        }
+    }
+
+    /// The newest operation is dealt with: `live` is what runs.
+    fn settle(&mut self, live: Revisions) {
+        if let Some(operation) = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref())
+            && let Some(revisions) = operation.revisions.clone()
+        {
+            self.app.state.operation = Some(OperationId { started_at: operation.started_at, revisions });
+        }
+        self.app.state.phase = Phase::Idle { current: live };
+    }
+
+    fn landed(&mut self, mut confirming: Confirming, live: Revision, how: LiveBy) -> bool {
+        let now = self.context.now;
+        let live = Revisions::from(live);
+        let took = elapsed(confirming.pushed_at, now);
+        self.settle(live.clone());
+        self.record(Kind::RevertLive { live: live.clone(), how, took });
+        let recovering = Recovering {
+            live,
+            live_at: now,
+            since: now,
+            after: BTreeMap::new(),
+            round: 0,
+            next_round_at: now,
+        };
+        confirming.stage = Stage::Recovering(recovering);
+        self.app.state.phase = Phase::Confirming(Box::new(confirming));
+        true
+    }
+
+    fn recover(&mut self, mut confirming: Confirming, mut recovering: Recovering) -> bool {
+        let (now, policy) = (self.context.now, self.context.policy);
+        let Some(application) = &self.app.seen.application else { return false };
+        if let Some(by) = newer_operation(application, &self.app).and_then(|o| o.revisions.clone()) {
+            self.record(Kind::AnalysisSuperseded { revisions: recovering.live, by });
+            return self.begin_analysis_if_newer(None);
+        }
+        let still = self.still_failing(&confirming, &recovering);
+        if still.is_empty() {
+            return self.recovered(&confirming, &recovering);
+        }
+        if now >= recovering.deadline(policy) {
+            let after = elapsed(recovering.since, now);
+            self.hold(
+                &confirming.bad.revisions,
+                Why::DidNotHelp { live: recovering.live.clone(), after, still },
+            );
+            self.app.state.phase = Phase::Idle { current: recovering.live };
+            return true;
+        }
+        if now >= recovering.next_round_at {
+            recovering.round = recovering.round.saturating_add(1);
+            recovering.next_round_at = next_round(recovering.next_round_at, policy.interval, now);
+            let failed = policy.slos.iter().filter(|slo| failed_before(&confirming, &slo.name));
+            let queries = self.queries(failed, &recovering.live);
+            self.measure(recovering.round(recovering.round), Vec::new(), queries);
+        }
+        confirming.stage = Stage::Recovering(recovering);
+        self.app.state.phase = Phase::Confirming(Box::new(confirming));
+        false
+    }
+
+    /// What does not pass yet, one sentence each.
+    fn still_failing(&self, confirming: &Confirming, recovering: &Recovering) -> Vec<String> {
+        let mut still = Vec::new();
+        let Some(application) = &self.app.seen.application else { return vec!["not seen".to_owned()] };
+        let before = SickBefore::default();
+        let case = rollout::Case {
+            rules: &self.context.policy.rollout,
+            application,
+            rollout: self.app.seen.rollout.as_ref(),
+            began_at: recovering.live_at,
+            before: Some(&before),
+        };
+        let (judgement, _) = rollout::judge(&case, self.context.now);
+        if judgement.outcome != Outcome::Pass {
+            still.push(judgement.why);
+        }
+        for slo in self.context.policy.slos.iter().filter(|slo| failed_before(confirming, &slo.name)) {
+            let tally = recovering.after.get(&slo.name);
+            if tally.is_none_or(|t| t.passing_streak() < RECOVERY_PASSES) {
+                let newest = tally.and_then(|t| t.newest());
+                let shown = newest.map_or("no measurement yet".to_owned(), |m| {
+                    crate::engine::judge::threshold::show(slo, &m.reading)
+                });
+                still.push(format!("slo `{}`: {shown}", slo.name));
+            }
+        }
+        still
+    }
+
+    fn recovered(&mut self, confirming: &Confirming, recovering: &Recovering) -> bool {
+        let now = self.context.now;
+        let live = recovering.live.clone();
+        let bad = &confirming.bad;
+        let timings = Timings {
+            detected: elapsed(bad.synced_at, bad.degraded_at),
+            pushed: elapsed(bad.degraded_at, confirming.pushed_at),
+            live: elapsed(confirming.pushed_at, recovering.live_at),
+            recovered: elapsed(recovering.live_at, now),
+        };
+        self.record(Kind::Recovered { live: live.clone(), timings });
+        let from = LastGoodFrom::Recovery;
+        let spec_digest = bad.spec_digest.clone();
+        self.app.state.last_good = Some(LastGood { revisions: live.clone(), spec_digest, at: now, from });
+        self.record(Kind::LastGood { revisions: live.clone(), from });
+        self.app.state.phase = Phase::Idle { current: live };
+        true
+    }
+}
+
+fn failed_before(confirming: &Confirming, slo: &str) -> bool {
+    confirming.bad.breaches.iter().any(|b| matches!(&b.signal, Signal::Slo(name) if name == slo))
+}

@@ -1,0 +1,272 @@
+//! `step`: the only place where a state changes.
+//!
+//! A step first takes the event in, then advances the phase as far as what is known and the time allow. Advancing
+//! depends on the state of things and not on which event brought it, so repeated, reordered and spurious events are
+//! harmless.
+
+mod adopting;
+mod analysing;
+mod confirming;
+mod reverting;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::action::{Action, MeasureOrder, Round, SloQuery};
+use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
+use super::entry::{Entry, HoldEndedBy, Kind, Why};
+use super::event::{Event, SloAnswer};
+use super::facts::{AppKey, ApplicationFacts, Operation, OperationPhase, Revisions};
+use super::judge::rollout::SickBefore;
+use super::judge::threshold::{Tally, measure};
+use super::policy::{Policy, Slo};
+
+/// What a step may look at beside the application itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// The daemon's cluster name.
+    pub cluster: &'a str,
+    /// The time.
+    pub now: Timestamp,
+    /// How many other applications are sick now, from other causes.
+    pub others_degraded: u32,
+}
+
+/// What a step gives.
+#[derive(Debug)]
+#[must_use = "the state must be saved before the actions are carried out"]
+pub struct Step {
+    /// The application's new state.
+    pub app: App,
+    /// What to do, once the state is saved.
+    pub actions: Vec<Action>,
+    /// What to record.
+    pub entries: Vec<Entry>,
+}
+
+/// Phases that one step may pass through: no story has more, so this only bounds a fault.
+const PHASES_MAX: usize = 8;
+
+/// How long an answer to a revert is waited for before it is asked for again: longer than the act's own deadline, so
+/// that two tries do not overlap (it would be harmless, since each looks first).
+pub const REVERT_ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(90);
+
+/// Takes one event in.
+///
+/// Pure: the same arguments give the same step. The caller saves the state, then records the entries and carries out
+/// the actions; a caller that cannot save drops the step.
+pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step {
+    let mut turn = Turn { key, context, app, actions: Vec::new(), entries: Vec::new() };
+    turn.absorb(event);
+    turn.watch_sickness();
+    for _ in 0..PHASES_MAX {
+        if !turn.advance() {
+            break;
+        }
+    }
+    turn.note_operation();
+    let Turn { app, actions, entries, .. } = turn;
+    Step { app, actions, entries }
+}
+
+/// A step in the making.
+struct Turn<'a> {
+    key: &'a AppKey,
+    context: &'a Context<'a>,
+    app: App,
+    actions: Vec<Action>,
+    entries: Vec<Entry>,
+}
+
+impl Turn<'_> {
+    fn absorb(&mut self, event: Event) {
+        match event {
+            Event::Application(application) => {
+                self.end_hold_by_person(&application);
+                self.app.seen.application = Some(application);
+            }
+            Event::Rollout(rollout) => self.app.seen.rollout = Some(rollout),
+            Event::Measured { round, answers } => self.absorb_answers(round, &answers),
+            Event::Reverted { rollback, outcome } => self.reverted(&rollback, outcome),
+            Event::Related(relation) => self.related(relation),
+            Event::Started => self.resume(),
+            Event::Tick => {}
+        }
+    }
+
+    /// After a start: what has no answer is asked for again, and time that nobody watched does not count as waiting.
+    fn resume(&mut self) {
+        let (now, interval) = (self.context.now, self.context.policy.interval);
+        let missed = |due: Timestamp| now > super::analysis::later(due, interval);
+        match &mut self.app.state.phase {
+            Phase::New | Phase::Idle { .. } => {}
+            Phase::Adopting(a) => a.next_round_at = now,
+            Phase::Analysing(a) if missed(a.next_round_at) => a.seen_at = now,
+            Phase::Analysing(_) => {}
+            Phase::Reverting(r) => (r.since, r.retry_at) = (now, now),
+            Phase::Confirming(c) => match &mut c.stage {
+                Stage::Landing { since, next_refresh_at, .. } => (*since, *next_refresh_at) = (now, now),
+                Stage::Recovering(r) if missed(r.next_round_at) => r.since = now,
+                Stage::Recovering(_) => {}
+            },
+        }
+    }
+
+    /// Moves on by one phase if things allow; false when nothing more happens now.
+    fn advance(&mut self) -> bool {
+        match &self.app.state.phase {
+            Phase::New => self.first_sight(),
+            Phase::Adopting(_) => self.advance_adopting(),
+            Phase::Idle { .. } => self.begin_analysis_if_newer(None),
+            Phase::Analysing(_) => self.advance_analysing(),
+            Phase::Reverting(_) => self.advance_reverting(),
+            Phase::Confirming(_) => self.advance_confirming(),
+        }
+    }
+
+    fn record(&mut self, kind: Kind) {
+        self.entries.push(Entry { at: self.context.now, app: self.key.clone(), kind });
+    }
+
+    /// Stops acting; an earlier hold stays the one in force.
+    fn hold(&mut self, bad: &Revisions, why: Why) {
+        if let Some(hold) = &self.app.state.hold {
+            let id = hold.id.clone();
+            self.record(Kind::Refrained { id });
+            return;
+        }
+        let id = format!("{}-{}", bad.short(), self.context.now.as_second());
+        self.app.state.hold = Some(Hold { id: id.clone(), why: why.clone(), since: self.context.now });
+        self.record(Kind::HoldBegan { id, why });
+    }
+
+    fn end_hold(&mut self, by: HoldEndedBy) {
+        if let Some(hold) = self.app.state.hold.take() {
+            self.record(Kind::HoldEnded { id: hold.id, by });
+        }
+    }
+
+    fn end_hold_by_person(&mut self, application: &ApplicationFacts) {
+        let named = |hold: &Hold| application.resume.as_deref() == Some(hold.id.as_str());
+        if self.app.state.hold.as_ref().is_some_and(named) {
+            self.end_hold(HoldEndedBy::Person);
+        }
+    }
+
+    /// Remembers operations that bring nothing new, and whether the newest that ended had failed.
+    fn note_operation(&mut self) {
+        let Some(application) = &self.app.seen.application else { return };
+        let Some(operation) = application.operation.as_ref().filter(|o| !o.dry_run) else { return };
+        let state = &mut self.app.state;
+        let Some(revisions) = operation.revisions.as_ref().filter(|r| state.phase.current() == Some(*r))
+        else {
+            return;
+        };
+        state.operation =
+            Some(OperationId { started_at: operation.started_at, revisions: revisions.clone() });
+        match operation.phase {
+            OperationPhase::Succeeded => state.sync_failed = false,
+            OperationPhase::Failed => state.sync_failed = true,
+            OperationPhase::Running | OperationPhase::Terminating | OperationPhase::Error => {}
+        }
+    }
+
+    /// While no analysis runs, what is sick is kept as the "before" of the next one.
+    fn watch_sickness(&mut self) {
+        let now = self.context.now;
+        let resting = match &self.app.state.phase {
+            Phase::Adopting(_) | Phase::Idle { .. } => true,
+            Phase::New | Phase::Analysing(_) | Phase::Reverting(_) | Phase::Confirming(_) => false,
+        };
+        let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) else {
+            return;
+        };
+        if !resting || rollout.gap.is_some() {
+            return;
+        }
+        let until = newer_operation(application, &self.app).map(|o| o.started_at);
+        let what = SickBefore::of(application, rollout, until);
+        if self.app.state.sick.as_ref().is_none_or(|sick| sick.what != what) {
+            self.app.state.sick = Some(Sick { what, since: now });
+        }
+    }
+
+    fn absorb_answers(&mut self, round: Round, answers: &[SloAnswer]) {
+        let slos = &self.context.policy.slos;
+        match &mut self.app.state.phase {
+            Phase::Adopting(a) if round.began_at == a.began_at && round.number == a.round => {
+                a.passed = adopting::passed(slos, answers);
+            }
+            Phase::Analysing(a) if round.began_at == a.seen_at => {
+                let tallies = if round.number == 0 { &mut a.before } else { &mut a.after };
+                tally(tallies, slos, answers);
+            }
+            Phase::Confirming(c) => {
+                if let Stage::Recovering(r) = &mut c.stage
+                    && round.began_at == r.since
+                {
+                    tally(&mut r.after, slos, answers);
+                }
+            }
+            // An answer that nobody waits for any more.
+            Phase::New
+            | Phase::Adopting(_)
+            | Phase::Idle { .. }
+            | Phase::Analysing(_)
+            | Phase::Reverting(_) => {}
+        }
+    }
+
+    /// The queries of these SLOs with their placeholders filled in.
+    fn queries<'s>(&self, slos: impl Iterator<Item = &'s Slo>, revisions: &Revisions) -> Vec<SloQuery> {
+        let Some(application) = &self.app.seen.application else { return Vec::new() };
+        let revision = revisions.to_string();
+        let policy = self.context.policy;
+        let mut values: BTreeMap<&str, &str> =
+            policy.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        values.insert("application", &self.key.name);
+        values.insert("namespace", &application.destination_namespace);
+        values.insert("revision", &revision);
+        slos.filter_map(|slo| {
+            // The policy was refused if it named a variable that it doesn't have.
+            let promql = slo.query.render(&values).ok()?;
+            Some(SloQuery { slo: slo.name.clone(), promql })
+        })
+        .collect()
+    }
+
+    fn measure(&mut self, round: Round, times: Vec<Timestamp>, queries: Vec<SloQuery>) {
+        if !queries.is_empty() {
+            self.actions.push(Action::Measure(MeasureOrder { round, times, queries }));
+        }
+    }
+}
+
+fn tally(tallies: &mut BTreeMap<String, Tally>, slos: &[Slo], answers: &[SloAnswer]) {
+    for answer in answers {
+        if let Some(slo) = slos.iter().find(|s| s.name == answer.slo) {
+            let measurement = measure(slo.objective, answer.at, answer.reading.clone());
+            tallies.entry(slo.name.clone()).or_default().add(measurement, slo.of);
+        }
+    }
+}
+
+/// The newest operation, if it brings a revision that has not been dealt with.
+fn newer_operation<'a>(application: &'a ApplicationFacts, app: &App) -> Option<&'a Operation> {
+    let operation = application.operation.as_ref().filter(|o| !o.dry_run)?;
+    let revisions = operation.revisions.as_ref()?;
+    let dealt_with = app.state.operation.as_ref().is_some_and(|done| {
+        operation.started_at < done.started_at
+            || (operation.started_at == done.started_at && *revisions == done.revisions)
+    });
+    (!dealt_with && app.state.phase.current() != Some(revisions)).then_some(operation)
+}
+
+/// The time of the next round: one interval on, without making up for those that were missed.
+fn next_round(due: Timestamp, interval: std::time::Duration, now: Timestamp) -> Timestamp {
+    let next = super::analysis::later(due, interval);
+    if next > now { next } else { super::analysis::later(now, interval) }
+}

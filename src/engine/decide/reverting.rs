@@ -1,0 +1,140 @@
+//! From a degraded verdict to a revert on the branch, or a hold.
+
+use std::time::Duration;
+
+use super::{REVERT_ANSWER_MAX, Turn};
+use crate::engine::action::{Action, RevertOrder, RevertOutcome, RevertRecord};
+use crate::engine::analysis::{
+    Bad, Confirming, PAST_REVERTS_MAX, PastRevert, Phase, Reverting, Stage, elapsed, later,
+};
+use crate::engine::entry::{Kind, Why};
+use crate::engine::guards;
+use crate::engine::policy::Mode;
+
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+impl Turn<'_> {
+    /// Runs the guards, then intends the revert or holds.
+    pub(super) fn begin_rollback(&mut self, bad: Bad) {
+        self.app.state.phase = Phase::Idle { current: bad.revisions.clone() };
+        if let Some(hold) = &self.app.state.hold {
+            let id = hold.id.clone();
+            return self.record(Kind::Refrained { id });
+        }
+        let Some(application) = self.app.seen.application.clone() else { return };
+        let order = match guards::check(
+            &self.app.state,
+            &application,
+            &bad.revisions,
+            &bad.spec_digest,
+            self.context,
+        ) {
+            Err(why) => return self.hold(&bad.revisions, why),
+            Ok(cleared) => RevertOrder {
+                rollback: format!(
+                    "{}@{}",
+                    self.key,
+                    cleared.bad.as_str().get(..12).unwrap_or(cleared.bad.as_str())
+                ),
+                app: self.key.clone(),
+                cluster: self.context.cluster.to_owned(),
+                repo_url: cleared.repo_url.to_owned(),
+                project: application.project.clone(),
+                target_revision: cleared.target_revision.to_owned(),
+                footprint: vec![cleared.path.to_owned()],
+                bad: cleared.bad.clone(),
+                good: cleared.good.clone(),
+                evidence: bad.breaches.iter().map(ToString::to_string).collect(),
+                quarantine: self.app.state.reverts.iter().map(|past| past.quarantine.clone()).collect(),
+                dry_run: self.context.policy.mode == Mode::DryRun,
+            },
+        };
+        self.record(Kind::RevertIntended {
+            order: order.clone(),
+            breaches: bad.breaches.clone(),
+            others_degraded: self.context.others_degraded,
+        });
+        let reverting =
+            Reverting { bad, order, attempts: 0, since: self.context.now, retry_at: self.context.now };
+        self.app.state.phase = Phase::Reverting(Box::new(reverting));
+    }
+
+    pub(super) fn advance_reverting(&mut self) -> bool {
+        let now = self.context.now;
+        let Phase::Reverting(reverting) = &mut self.app.state.phase else { return false };
+        if now < reverting.retry_at {
+            return false;
+        }
+        let after = elapsed(reverting.since, now);
+        if reverting.attempts > 0 && after >= self.context.policy.rollback.push_timeout {
+            let reverting = (**reverting).clone();
+            self.give_up(reverting, Why::PushFailed { error: "no answer".to_owned(), after });
+            return true;
+        }
+        reverting.attempts = reverting.attempts.saturating_add(1);
+        reverting.retry_at = later(now, REVERT_ANSWER_MAX);
+        self.actions.push(Action::Revert(Box::new(reverting.order.clone())));
+        false
+    }
+
+    pub(super) fn reverted(&mut self, rollback: &str, outcome: RevertOutcome) {
+        let Phase::Reverting(reverting) = &self.app.state.phase else { return };
+        if reverting.order.rollback != rollback {
+            return;
+        }
+        let reverting = (**reverting).clone();
+        match outcome {
+            RevertOutcome::Pushed(record) => self.on_branch(reverting, record, false),
+            RevertOutcome::AlreadyReverted(record) => self.on_branch(reverting, record, true),
+            RevertOutcome::Planned(record) => {
+                self.record(Kind::RevertPlanned { record });
+                self.app.state.phase = Phase::Idle { current: reverting.bad.revisions };
+            }
+            RevertOutcome::Conflict { files } => self.give_up(reverting, Why::Conflict { files }),
+            RevertOutcome::Refused(refusal) => self.give_up(reverting, Why::Refused { refusal }),
+            RevertOutcome::Failed { error } => self.try_again(reverting, error),
+        }
+    }
+
+    fn give_up(&mut self, reverting: Reverting, why: Why) {
+        self.hold(&reverting.bad.revisions, why);
+        self.app.state.phase = Phase::Idle { current: reverting.bad.revisions };
+    }
+
+    fn try_again(&mut self, mut reverting: Reverting, error: String) {
+        let after = elapsed(reverting.since, self.context.now);
+        self.record(Kind::RevertRetried { error: error.clone(), attempts: reverting.attempts });
+        if after >= self.context.policy.rollback.push_timeout {
+            return self.give_up(reverting, Why::PushFailed { error, after });
+        }
+        let pause = Duration::from_secs(1 << reverting.attempts.saturating_sub(1).min(5)).min(PAUSE_MAX);
+        reverting.retry_at = later(self.context.now, pause);
+        self.app.state.phase = Phase::Reverting(Box::new(reverting));
+    }
+
+    fn on_branch(&mut self, reverting: Reverting, record: RevertRecord, already: bool) {
+        let Reverting { bad, order, .. } = reverting;
+        let now = self.context.now;
+        self.record(Kind::RevertPushed {
+            rollback: order.rollback.clone(),
+            record: record.clone(),
+            bad: order.bad.clone(),
+            already,
+            took: elapsed(bad.degraded_at, now),
+        });
+        if self.app.state.reverts.len() >= PAST_REVERTS_MAX {
+            self.app.state.reverts.remove(0);
+        }
+        self.app.state.reverts.push(PastRevert {
+            bad: order.bad.clone(),
+            revert: record.revert.clone(),
+            quarantine: record.quarantine.clone(),
+            at: now,
+            ours: !already,
+        });
+        let stage = Stage::Landing { since: now, next_refresh_at: now, asked: None };
+        self.app.state.phase =
+            Phase::Confirming(Box::new(Confirming { bad, order, record, pushed_at: now, stage }));
+    }
+}
