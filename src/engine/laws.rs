@@ -1,0 +1,219 @@
+//! What must always hold, as functions over an application's journal: for tests, the simulation, and audits.
+//!
+//! The numbers are those of the list in ARCHITECTURE.md. Laws 1, 2 and 12 speak of Git, the cluster and secrets rather
+//! than of decisions: no [`Action`](super::action::Action) exists that could break 1, the revert's last guard keeps 2
+//! ([`Refusal::OutsideFootprint`](super::action::Refusal::OutsideFootprint)), and types without `Debug` of their
+//! content keep 12.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::action::RevertOrder;
+use super::analysis::elapsed;
+use super::entry::{Entry, Kind};
+use super::facts::{Revision, Revisions};
+use super::judge::Verdict;
+use super::policy::Policy;
+
+/// A law that a journal breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The law's number.
+    pub law: u8,
+    /// How.
+    pub why: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "law {}: {}", self.law, self.why)
+    }
+}
+
+type Law = fn(&[Entry], &Policy) -> Result<(), Violation>;
+
+const LAWS: [Law; 8] = [
+    one_revert_for_one_range,
+    no_rollback_of_a_rollback,
+    only_on_evidence,
+    only_to_a_standing_last_good,
+    not_against_the_environment,
+    every_degraded_verdict_has_a_consequence,
+    intent_before_outcome,
+    nothing_on_hold_and_nothing_beyond_the_budget,
+];
+
+/// Checks the journal of one application, oldest entry first, against every law.
+pub fn check(journal: &[Entry], policy: &Policy) -> Result<(), Violation> {
+    LAWS.iter().try_for_each(|law| law(journal, policy))
+}
+
+fn broken<T>(law: u8, why: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation { law, why: why.into() })
+}
+
+/// The journal up to each intent, with the intent.
+fn intents(journal: &[Entry]) -> impl Iterator<Item = (&[Entry], &RevertOrder, &Kind)> {
+    journal.iter().enumerate().filter_map(|(i, entry)| match &entry.kind {
+        Kind::RevertIntended { order, .. } => {
+            Some((journal.get(..i).unwrap_or_default(), order, &entry.kind))
+        }
+        _ => None,
+    })
+}
+
+/// The reverts in a journal: (bad, revert, whether it was there before us).
+fn pushed(journal: &[Entry]) -> impl Iterator<Item = (&Revision, &Revision, bool)> {
+    journal.iter().filter_map(|entry| match &entry.kind {
+        Kind::RevertPushed { record, bad, already, .. } => Some((bad, &record.revert, *already)),
+        _ => None,
+    })
+}
+
+/// Law 3: at most one revert for one culprit range.
+fn one_revert_for_one_range(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    let ours: Vec<_> = pushed(journal).filter(|(_, _, already)| !already).collect();
+    for (i, (bad, revert, _)) in ours.iter().enumerate() {
+        if let Some((_, first, _)) = ours.iter().take(i).find(|(other, _, _)| other == bad) {
+            return broken(3, format!("{bad} was reverted twice, by {first} and {revert}"));
+        }
+    }
+    Ok(())
+}
+
+/// Law 4: a rollback is never rolled back.
+fn no_rollback_of_a_rollback(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    for (before, order, _) in intents(journal) {
+        if pushed(before).any(|(_, revert, _)| *revert == order.bad) {
+            return broken(4, format!("the rollback {} was to be rolled back", order.bad));
+        }
+    }
+    Ok(())
+}
+
+/// Laws 5 and 6: every breach counts enough failing measurements, and passed before the sync.
+fn only_on_evidence(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    for (_, order, kind) in intents(journal) {
+        let Kind::RevertIntended { breaches, .. } = kind else { continue };
+        if breaches.is_empty() {
+            return broken(5, format!("{} was to be reverted without a breach", order.bad));
+        }
+        for breach in breaches {
+            if breach.needed == 0 || breach.failing < breach.needed {
+                return broken(
+                    5,
+                    format!("{breach}: {} of {} failing measurements", breach.failing, breach.needed),
+                );
+            }
+            if breach.passing_before == 0 {
+                return broken(6, format!("{breach}: not seen to pass before the sync"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Law 7: only to the newest last good, which is not what was rolled back.
+fn only_to_a_standing_last_good(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    for (before, order, _) in intents(journal) {
+        let newest = before.iter().rev().find_map(|entry| match &entry.kind {
+            Kind::LastGood { revisions, .. } => Some(revisions),
+            _ => None,
+        });
+        if newest.and_then(Revisions::single) != Some(&order.good) {
+            return broken(7, format!("{} is not the newest last good", order.good));
+        }
+        if order.good == order.bad || pushed(before).any(|(bad, _, _)| *bad == order.good) {
+            return broken(7, format!("last good {} was itself rolled back", order.good));
+        }
+    }
+    Ok(())
+}
+
+/// Law 8: not while many others are sick.
+fn not_against_the_environment(journal: &[Entry], policy: &Policy) -> Result<(), Violation> {
+    for (_, order, kind) in intents(journal) {
+        if let Kind::RevertIntended { others_degraded, .. } = kind
+            && *others_degraded >= policy.rollback.others_degraded
+        {
+            return broken(
+                8,
+                format!("{} was to be reverted while {others_degraded} others were sick", order.bad),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Law 10: whatever follows from a degraded verdict is written down next to it.
+fn every_degraded_verdict_has_a_consequence(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    for (i, entry) in journal.iter().enumerate() {
+        let Kind::AnalysisEnded { verdict: Verdict::Degraded(_), revisions, .. } = &entry.kind else {
+            continue;
+        };
+        match journal.get(i + 1).map(|next| &next.kind) {
+            Some(Kind::RevertIntended { .. } | Kind::HoldBegan { .. } | Kind::Refrained { .. }) => {}
+            other => return broken(10, format!("{revisions} is degraded, and then: {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+/// Law 11: every outcome has its intent, and one intent has one end.
+fn intent_before_outcome(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    let mut open: Option<&RevertOrder> = None;
+    for entry in journal {
+        match &entry.kind {
+            Kind::RevertIntended { order, .. } => {
+                if let Some(open) = open {
+                    return broken(
+                        11,
+                        format!("rollback {} began before {} ended", order.rollback, open.rollback),
+                    );
+                }
+                open = Some(order);
+            }
+            Kind::RevertPushed { rollback, .. } => {
+                if open.take().is_none_or(|order| order.rollback != *rollback || order.dry_run) {
+                    return broken(11, format!("rollback {rollback} was pushed without an intent"));
+                }
+            }
+            Kind::RevertPlanned { .. } => {
+                if open.take().is_none_or(|order| !order.dry_run) {
+                    return broken(11, "a dry run ended that had not begun");
+                }
+            }
+            Kind::HoldBegan { .. } => open = None,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Law 4, the loop: on hold nothing is begun, and a day has its limit.
+fn nothing_on_hold_and_nothing_beyond_the_budget(
+    journal: &[Entry],
+    policy: &Policy,
+) -> Result<(), Violation> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut held = false;
+    let mut pushes = Vec::new();
+    for entry in journal {
+        match &entry.kind {
+            Kind::HoldBegan { .. } => held = true,
+            Kind::HoldEnded { .. } => held = false,
+            Kind::RevertIntended { order, .. } if held => {
+                return broken(4, format!("{} was to be reverted on hold", order.bad));
+            }
+            Kind::RevertPushed { bad, .. } => {
+                pushes.push(entry.at);
+                let recent = pushes.iter().filter(|at| elapsed(**at, entry.at) < DAY).count();
+                if recent > policy.rollback.reverts_per_day as usize {
+                    return broken(4, format!("{bad} was reverted as number {recent} of the day"));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
