@@ -295,13 +295,15 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     let template = match Template::parse(&slo.query) {
         Ok(template) => template,
         Err(error) => {
+            let last =
+                slo.query.rfind("{{").and_then(|at| slo.query.get(at..)?.lines().next()).unwrap_or("{{");
             let (needle, help) = match &error {
-                TemplateError::Unclosed => ("{{".to_owned(), "close it with `}}`"),
-                TemplateError::BadName(name) => (name.clone(), ""),
-                TemplateError::NotQuoted(name) => (
-                    name.clone(),
-                    "put it between double quotes, where no value can change the query's meaning",
-                ),
+                TemplateError::Unclosed => (last.to_owned(), "close it with `}}`"),
+                TemplateError::BadName(name) => (placeholder(&slo.query, name), ""),
+                TemplateError::NotQuoted(name) => {
+                    let help = "put it between double quotes, where no value can change the query's meaning";
+                    (placeholder(&slo.query, name), help)
+                }
             };
             report.add_inside(path, &needle, error.to_string(), help);
             return None;
@@ -311,7 +313,8 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     known.extend(file.variables.keys().map(String::as_str));
     let unknown: BTreeSet<&str> = template.names().filter(|name| !known.contains(name)).collect();
     for name in &unknown {
-        report.add_inside(path, name, format!("unknown variable `{name}`"), &suggestion(name, &known));
+        let needle = placeholder(&slo.query, name);
+        report.add_inside(path, &needle, format!("unknown variable `{name}`"), &suggestion(name, &known));
     }
     if !unknown.is_empty() {
         return None;
@@ -330,10 +333,25 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
             Some(query)
         }
         Err(words) => {
-            report.add(path, format!("broken PromQL: {words}"), "");
+            let filled = template.names().any(|name| BUILT_IN.contains(&name));
+            let help = if words.contains("invalid promql") {
+                "the check cannot say where; Prometheus itself can, with the query on its page"
+            } else if filled {
+                "for this check, placeholders were filled with `sample`"
+            } else {
+                ""
+            };
+            report.add(path, format!("broken PromQL: {words}"), help);
             None
         }
     }
+}
+
+/// The placeholder as it was written, with its blanks.
+fn placeholder(query: &str, name: &str) -> String {
+    let mut candidates = query.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
+    let found = candidates.find(|(inner, _)| inner.trim() == name);
+    found.map_or_else(|| "{{".to_owned(), |(inner, _)| format!("{{{{{inner}}}}}"))
 }
 
 fn sense(query: &Query, file: &PolicyFile, path: &[Step], report: &mut Report) {

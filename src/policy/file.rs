@@ -10,6 +10,9 @@ use super::mistake::suggestion;
 /// The format that this version reads.
 pub const API_VERSION: &str = "lastgood.dev/v1alpha1";
 
+/// How the message about another format begins.
+pub(super) const UNKNOWN_API_VERSION: &str = "unknown apiVersion";
+
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -19,28 +22,37 @@ pub struct PolicyFile {
     /// The applications that this policy is for; at least one of its fields must be given.
     pub application: Application,
     /// How long a change is watched.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub analysis: Analysis,
     /// Where SLO queries are sent; needed when `slos` are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
     /// Names of your own for use in queries, as `{{ name }}`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub variables: BTreeMap<String, String>,
     /// Queries with limits; without any, only the rollout and the sync are judged.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub slos: Vec<Slo>,
     /// When the sync operation itself convicts a change.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub sync: SyncRules,
     /// When workloads and pods convict a change.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub rollout: Rollout,
     /// What to do about a change that was convicted.
     pub rollback: Rollback,
     /// How Git is reached, and who signs for a revert.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub git: Git,
+}
+
+/// Takes a field without a value for one that is not there: people comment out all that stands below it.
+fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// The format of a file.
@@ -55,7 +67,7 @@ impl TryFrom<String> for ApiVersion {
         if text == API_VERSION {
             return Ok(Self);
         }
-        Err(format!("unknown apiVersion `{text}`\nthis version of lastgood reads `{API_VERSION}`"))
+        Err(format!("{UNKNOWN_API_VERSION} `{text}`\nthis version of lastgood reads `{API_VERSION}`"))
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A line and a column, each from 1.
+pub(super) type Position = (usize, usize);
+
 /// One mistake in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -51,6 +54,11 @@ impl Mistake {
             Some(place) => format!("{}:{}:{}", self.file, place.line, place.column),
             None => self.file.clone(),
         }
+    }
+
+    /// By line and column.
+    pub(super) fn order(&self) -> Option<Position> {
+        self.place.as_ref().map(|place| (place.line, place.column))
     }
 
     /// The mistake on one line, for a log.

@@ -10,6 +10,7 @@
 //! valid: nothing downstream checks it again.
 
 pub mod check;
+mod draft;
 pub mod duration;
 pub mod file;
 pub mod mistake;
@@ -25,3 +26,6 @@ pub use read::{Loaded, read};
 pub use reload::watch;
 pub use selector::{Pattern, Selector};
 pub use set::{Match, PolicySet, SourceFile, read_files};
+
+#[cfg(test)]
+mod tests;

@@ -36,11 +36,17 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
         return Err(Mistake::whole(file, message, Some(format!("at most {FILE_BYTES_MAX} bytes"))).into());
     }
     let text = text(file, bytes)?;
-    let parsed = structure::read(file, text).map_err(|mistakes| all(file, mistakes))?;
-    let findings = check(&parsed);
-    if !findings.is_empty() {
-        return Err(all(file, structure::locate(file, text, findings)));
+    let mut reading = structure::read(file, text);
+    if let Some(parsed) = &reading.policy {
+        let found = structure::locate(file, text, &reading, check(parsed));
+        reading.mistakes.extend(found);
+        reading.mistakes.sort_by_key(Mistake::order);
     }
+    let parsed = match (reading.policy, Mistakes::new(reading.mistakes)) {
+        (Some(parsed), None) => parsed,
+        (_, Some(mistakes)) => return Err(mistakes),
+        (None, None) => return Err(Mistake::whole(file, "the file cannot be read", None).into()),
+    };
     let name = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let loaded = convert(name.unwrap_or_else(|| file.to_owned()), &parsed);
     let (selector, policy) = loaded.map_err(|why| {
@@ -49,10 +55,6 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
     })?;
     let place = structure::place_of_application(text);
     Ok(Loaded { selector, policy: Arc::new(policy), file: file.to_owned(), place })
-}
-
-fn all(file: &str, mistakes: Vec<Mistake>) -> Mistakes {
-    Mistakes::new(mistakes).unwrap_or_else(|| Mistake::whole(file, "the file cannot be read", None).into())
 }
 
 fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Mistakes> {
