@@ -19,6 +19,7 @@ mod read;
 pub mod reload;
 mod selector;
 mod set;
+mod slo;
 mod structure;
 
 pub use mistake::{Mistake, Mistakes};
@@ -27,5 +28,7 @@ pub use reload::watch;
 pub use selector::{Pattern, Selector};
 pub use set::{Match, PolicySet, SourceFile, read_files};
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

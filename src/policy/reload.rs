@@ -120,3 +120,79 @@ fn tell(dir: &Path, good: &PolicySet, outcome: &Outcome) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::mistake::Mistake;
+    use super::*;
+
+    fn good(application: &str) -> Vec<SourceFile> {
+        let text = format!(
+            "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: {application} }}\nrollback: {{ mode: push }}\n"
+        );
+        vec![SourceFile { name: "p.yaml".into(), bytes: text.into_bytes() }]
+    }
+
+    fn bad() -> Vec<SourceFile> {
+        vec![SourceFile { name: "p.yaml".into(), bytes: b"nonsense".to_vec() }]
+    }
+
+    fn gone() -> Mistakes {
+        Mistake::whole("dir", "cannot read the policies", None).into()
+    }
+
+    fn reloader() -> Reloader {
+        Reloader::new(Arc::new(PolicySet::from_files(&good("a")).unwrap()))
+    }
+
+    /// Looks again and again, and notes what became of each look.
+    #[track_caller]
+    fn check(reloader: &mut Reloader, looks: &[Result<Vec<SourceFile>, Mistakes>], expected: &str) {
+        let outcomes: Vec<&str> = looks
+            .iter()
+            .map(|files| match reloader.look(files.clone()) {
+                Outcome::Changed(_) => "changed",
+                Outcome::Unchanged => "-",
+                Outcome::Refused(_) => "refused",
+            })
+            .collect();
+        assert_eq!(outcomes.join(" "), expected);
+    }
+
+    #[test]
+    fn a_change_counts_once_it_stays() {
+        let mut reloader = reloader();
+        check(&mut reloader, &[Ok(good("a")), Ok(good("b")), Ok(good("a"))], "- - -");
+        check(&mut reloader, &[Ok(good("b")), Ok(good("c")), Ok(good("c")), Ok(good("c"))], "- - changed -");
+        assert_eq!(**reloader.good(), PolicySet::from_files(&good("c")).unwrap());
+        check(&mut reloader, &[Ok(vec![]), Ok(vec![])], "- changed");
+        assert!(reloader.good().is_empty());
+    }
+
+    #[test]
+    fn a_bad_version_is_refused_once_and_the_last_good_one_stays() {
+        let mut reloader = reloader();
+        let before = Arc::clone(reloader.good());
+        check(&mut reloader, &[Ok(bad()), Ok(bad()), Ok(bad())], "- refused -");
+        check(&mut reloader, &[Err(gone()), Err(gone()), Err(gone())], "- refused -");
+        assert!(Arc::ptr_eq(&before, reloader.good()));
+        check(&mut reloader, &[Ok(good("a")), Ok(good("a"))], "- -");
+        check(&mut reloader, &[Ok(bad()), Ok(bad()), Ok(good("b")), Ok(good("b"))], "- refused - changed");
+    }
+
+    #[tokio::test]
+    async fn watching_sends_what_changed_and_ends_with_its_listener() {
+        let dir = tempfile::tempdir().unwrap();
+        let write =
+            |files: &[SourceFile]| std::fs::write(dir.path().join("p.yaml"), &files[0].bytes).unwrap();
+        write(&good("a"));
+        let (tx, mut rx) = watch::channel(Arc::new(PolicySet::load(dir.path()).unwrap()));
+        let watching = tokio::spawn(super::watch(dir.path().to_owned(), Duration::from_millis(1), tx));
+        write(&good("b"));
+        rx.changed().await.unwrap();
+        let selector = rx.borrow_and_update().iter().next().unwrap().selector.clone();
+        assert_eq!(selector.name.unwrap().as_str(), "b");
+        drop(rx);
+        watching.await.unwrap();
+    }
+}

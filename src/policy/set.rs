@@ -191,3 +191,135 @@ fn hint(error: &io::Error) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::facts::{AppKey, HealthStatus, SyncStatus};
+
+    fn file(name: &str, application: &str) -> SourceFile {
+        let text = format!(
+            "apiVersion: lastgood.dev/v1alpha1\napplication: {{ {application} }}\nrollback: {{ mode: push }}\n"
+        );
+        SourceFile { name: name.to_owned(), bytes: text.into_bytes() }
+    }
+
+    fn facts(namespace: &str, name: &str) -> ApplicationFacts {
+        ApplicationFacts {
+            app: AppKey::new(namespace, name),
+            uid: "1".into(),
+            project: "default".into(),
+            labels: BTreeMap::from([("tier".into(), "web".into())]),
+            sources: vec![],
+            spec_digest: String::new(),
+            hydrated: false,
+            destination_namespace: "shop".into(),
+            in_cluster: true,
+            auto_sync: true,
+            operation_requested: false,
+            operation: None,
+            sync: SyncStatus::Synced,
+            compared: None,
+            health: HealthStatus::Healthy,
+            reconciled_at: None,
+            history: vec![],
+            workloads: vec![],
+            resume: None,
+        }
+    }
+
+    /// Says which policy of these (name, selector) is for `argocd/shop-web`, of project `default`, labelled `tier: web`.
+    #[track_caller]
+    fn check(policies: &[(&str, &str)], expected: &str) {
+        let files: Vec<SourceFile> =
+            policies.iter().map(|(name, application)| file(name, application)).collect();
+        let set = PolicySet::from_files(&files).unwrap_or_else(|mistakes| panic!("\n{mistakes}"));
+        let got = match set.for_application(&facts("argocd", "shop-web")) {
+            Match::One(policy) => policy.name.clone(),
+            Match::None => "none".to_owned(),
+            Match::Ambiguous(names) => format!("ambiguous: {}", names.join(", ")),
+        };
+        assert_eq!(got, expected, "{policies:?}");
+    }
+
+    #[test]
+    fn selects() {
+        check(&[], "none");
+        check(&[("a", "name: shop-web")], "a");
+        check(&[("a", "name: shop")], "none");
+        check(&[("a", "name: 'shop-*'")], "a");
+        check(&[("a", "name: '{shop,pay}-???'")], "a");
+        check(&[("a", "namespace: argocd")], "a");
+        check(&[("a", "namespace: 'team-*'")], "none");
+        check(&[("a", "project: default, labels: { tier: web }")], "a");
+        check(&[("a", "labels: { tier: web, team: x }")], "none");
+        check(&[("a", "name: shop-web, project: other")], "none");
+    }
+
+    #[test]
+    fn a_name_beats_descriptions_and_a_draw_is_nobodys() {
+        check(&[("a", "name: 'shop-*'"), ("b", "name: shop-web")], "b");
+        check(
+            &[("a", "name: 'shop-*', labels: { tier: web }"), ("b", "name: shop-web, project: other")],
+            "a",
+        );
+        check(&[("a", "name: 'shop-*'"), ("b", "labels: { tier: web }")], "ambiguous: a, b");
+        check(&[("a", "name: shop-web"), ("b", "name: shop-web, namespace: argocd")], "ambiguous: a, b");
+        check(&[("a", "name: shop-web, namespace: argocd"), ("b", "name: shop-web, namespace: other")], "a");
+    }
+
+    #[test]
+    fn policies_that_could_never_be_told_apart_are_refused() {
+        let check = |files: &[SourceFile], expected: &str| {
+            let mistakes = PolicySet::from_files(files).unwrap_err();
+            assert_eq!(mistakes.iter().map(Mistake::one_line).collect::<Vec<_>>(), [expected]);
+        };
+        check(
+            &[file("a.yaml", "name: x"), file("b.yaml", "name: x")],
+            "b.yaml:2:1: this policy selects the same applications as a.yaml; nobody could know which one is meant: remove one, or make one select fewer",
+        );
+        check(
+            &[file("a.yaml", "name: x"), file("a.yml", "name: y")],
+            "a.yml:2:1: a second policy named `a`: the first is a.yaml; a policy is named after its file: rename one of the two",
+        );
+    }
+
+    #[test]
+    fn every_mistake_of_every_file_is_reported() {
+        let bad = |name: &str| SourceFile { name: name.to_owned(), bytes: b"nonsense".to_vec() };
+        let mistakes = PolicySet::from_files(&[bad("a"), file("b", "name: x"), bad("c")]).unwrap_err();
+        assert_eq!(mistakes.iter().map(|m| m.file.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_mounted_config_map_is_read_through_its_links() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let versioned = dir.path().join("..2024_05_01");
+        fs::create_dir(&versioned).unwrap();
+        for name in ["b.yaml", "a.yml", "notes.txt", ".hidden.yaml"] {
+            fs::write(versioned.join(name), file("", &format!("name: {name}")).bytes).unwrap();
+            symlink(Path::new("..data").join(name), dir.path().join(name)).unwrap();
+        }
+        symlink("..2024_05_01", dir.path().join("..data")).unwrap();
+        fs::create_dir(dir.path().join("sub.yaml")).unwrap();
+        let set = PolicySet::load(dir.path()).unwrap();
+        assert_eq!(set.iter().map(|p| p.policy.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(PolicySet::load(&dir.path().join("a.yml")).unwrap().len(), 1);
+
+        symlink("nowhere", dir.path().join("c.yaml")).unwrap();
+        let mistakes = PolicySet::load(dir.path()).unwrap_err().to_string();
+        assert!(mistakes.contains("c.yaml") && mistakes.contains("cannot read the file"), "{mistakes}");
+        assert!(PolicySet::load(&dir.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn the_digest_tells_versions_apart() {
+        let of = |files: &[&SourceFile]| digest(&files.iter().copied().cloned().collect::<Vec<_>>());
+        let (a, b) = (file("a", "name: x"), file("b", "name: x"));
+        assert_eq!(of(&[&a]), of(&[&a]));
+        assert_ne!(of(&[&a]), of(&[&b]));
+        assert_ne!(of(&[&a, &b]), of(&[&b, &a]));
+    }
+}
