@@ -1,0 +1,33 @@
+//! The command line: one file for each command.
+
+pub mod check;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Rolls GitOps applications back through Git when a change makes them sick.
+#[derive(Debug, Parser)]
+#[command(name = "lastgood", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks policy files without a cluster; says what is wrong and where.
+    Check(check::Check),
+}
+
+impl Cli {
+    /// Carries the command out.
+    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Check(check) => check.run(out),
+        }
+    }
+}

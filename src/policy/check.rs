@@ -1,0 +1,267 @@
+//! The sense of a policy file: what parses but could never work. Pure; places are added by the reader.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::duration::Span;
+use super::file::{Application, PolicyFile};
+use super::promql::QUERY_CHARS_MAX;
+use super::selector::Pattern;
+use super::slo;
+use crate::engine::template::BUILT_IN;
+
+/// Something in a policy that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The way to the value, from the root.
+    pub path: Vec<Step>,
+    /// The part of the value that is meant, where it is not the whole.
+    pub needle: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// One step into a YAML document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The value of this key.
+    Key(String),
+    /// The item of this index.
+    Index(usize),
+}
+
+/// The longest duration taken anywhere; past it a unit was mistaken (`1M` is a month).
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The shortest interval; a Prometheus scrapes far less often.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Characters of names and other short texts.
+const SHORT_MAX: usize = 253;
+
+/// Collects findings.
+#[derive(Default)]
+pub(super) struct Report(Vec<Finding>);
+
+impl Report {
+    pub(super) fn add(&mut self, path: &[Step], message: impl Into<String>, help: impl Into<String>) {
+        let help = Some(help.into()).filter(|help| !help.is_empty());
+        self.0.push(Finding { path: path.to_vec(), needle: None, message: message.into(), help });
+    }
+
+    pub(super) fn add_inside(&mut self, path: &[Step], needle: &str, message: String, help: &str) {
+        self.add(path, message, help);
+        if let Some(last) = self.0.last_mut() {
+            last.needle = Some(needle.to_owned());
+        }
+    }
+}
+
+/// Finds everything that makes no sense.
+pub fn check(file: &PolicyFile) -> Vec<Finding> {
+    let mut report = Report::default();
+    application(&file.application, &mut report);
+    durations(file, &mut report);
+    counts(file, &mut report);
+    prometheus(file, &mut report);
+    variables(file, &mut report);
+    slo::slos(file, &mut report);
+    git(file, &mut report);
+    report.0
+}
+
+pub(super) fn keys(path: &[&str]) -> Vec<Step> {
+    path.iter().map(|key| Step::Key((*key).to_owned())).collect()
+}
+
+fn application(application: &Application, report: &mut Report) {
+    let Application { name, namespace, project, labels } = application;
+    if name.is_none() && namespace.is_none() && project.is_none() && labels.is_empty() {
+        report.add(
+            &keys(&["application"]),
+            "`application` selects nothing",
+            "give at least one of `name`, `namespace`, `project`, `labels`; `name: \"*\"` selects all",
+        );
+    }
+    for (field, value) in [("name", name), ("namespace", namespace), ("project", project)] {
+        let Some(value) = value else { continue };
+        let path = keys(&["application", field]);
+        if !short_text(value, &path, field, report) {
+            continue;
+        }
+        if let Err(why) = Pattern::parse(value) {
+            report.add(
+                &path,
+                format!("`{value}` is not a glob: {why}"),
+                "globs use `*`, `?`, `[a-z]` and `{a,b}`",
+            );
+        }
+    }
+    for (label, value) in labels {
+        let path = keys(&["application", "labels", label]);
+        if label.trim().is_empty() {
+            report.add(&path, "a label without a name", "");
+        } else if value.contains('*') {
+            report.add(
+                &path,
+                format!("the label value `{value}` can never match: globs are not taken here"),
+                "give the whole value",
+            );
+        }
+    }
+}
+
+fn durations(file: &PolicyFile, report: &mut Report) {
+    let (analysis, rollout, rollback) = (&file.analysis, &file.rollout, &file.rollback);
+    let minute = Duration::from_secs(60);
+    let second = Duration::from_secs(1);
+    let zero = Duration::ZERO;
+    let mut limits: Vec<(&[&str], Span, Duration, Duration)> = vec![
+        (&["analysis", "duration"], analysis.duration, INTERVAL_MIN, DURATION_MAX),
+        (&["analysis", "interval"], analysis.interval, INTERVAL_MIN, DURATION_MAX),
+        (&["rollout", "imagePullGrace"], rollout.image_pull_grace, zero, DURATION_MAX),
+        (&["rollout", "crashLoopGrace"], rollout.crash_loop_grace, zero, DURATION_MAX),
+        (&["rollout", "containerConfigGrace"], rollout.container_config_grace, zero, DURATION_MAX),
+        (&["rollout", "unschedulableGrace"], rollout.unschedulable_grace, zero, DURATION_MAX),
+        (&["rollback", "pushTimeout"], rollback.push_timeout, second, DURATION_MAX),
+        (&["rollback", "liveTimeout"], rollback.live_timeout, second, DURATION_MAX),
+        (&["rollback", "recoveryTimeout"], rollback.recovery_timeout, second, DURATION_MAX),
+    ];
+    if let Some(prometheus) = &file.prometheus {
+        limits.push((&["prometheus", "timeout"], prometheus.timeout, Duration::from_millis(10), minute));
+    }
+    for (path, value, min, max) in limits {
+        if value.0 < min {
+            report.add(
+                &keys(path),
+                format!("`{value}` is too short"),
+                format!("at least {}", format_duration(min)),
+            );
+        } else if value.0 > max {
+            let max = format_duration(max);
+            report.add(
+                &keys(path),
+                format!("`{value}` is too long"),
+                format!("at most {max} (`m` is minutes, `M` months)"),
+            );
+        }
+    }
+    if analysis.interval > analysis.duration {
+        let message = format!(
+            "the interval ({}) is longer than the analysis ({}): nothing would be measured",
+            analysis.interval, analysis.duration
+        );
+        report.add(&keys(&["analysis", "interval"]), message, "shorten `interval` or lengthen `duration`");
+    }
+}
+
+fn counts(file: &PolicyFile, report: &mut Report) {
+    let mut at_least_one = |path: [&str; 2], value: u32, why: &str, help: &str| {
+        if value == 0 {
+            report.add(&keys(&path), format!("`{}` is 0: {why}", path[1]), help);
+        }
+    };
+    let sync = file.sync.failed_attempts;
+    at_least_one(["sync", "failedAttempts"], sync, "every sync would convict at once", "at least 1");
+    let restarts = file.rollout.restarts;
+    at_least_one(
+        ["rollout", "restarts"],
+        restarts,
+        "every pod would convict at once",
+        "at least 1; a high number means that restarts do not count",
+    );
+    let reverts = file.rollback.reverts_per_day;
+    at_least_one(
+        ["rollback", "revertsPerDay"],
+        reverts,
+        "nothing would ever be reverted",
+        "to push nothing, say `mode: dry-run`",
+    );
+}
+
+fn prometheus(file: &PolicyFile, report: &mut Report) {
+    let Some(prometheus) = &file.prometheus else {
+        if !file.slos.is_empty() {
+            report.add(
+                &keys(&["slos"]),
+                "there are `slos` but no `prometheus` to ask",
+                "add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
+            );
+        }
+        return;
+    };
+    let path = keys(&["prometheus", "url"]);
+    // No message repeats the URL, since what is wrong with it may be a password.
+    let Ok(url) = prometheus.url.parse::<http::Uri>() else {
+        report.add(&path, "this is not a URL", "write it like `http://prometheus.monitoring:9090`");
+        return;
+    };
+    let authority = url.authority().map_or("", http::uri::Authority::as_str);
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        report.add(
+            &path,
+            "the URL is neither `http://` nor `https://`",
+            "write it like `http://prometheus.monitoring:9090`",
+        );
+    } else if authority.contains('@') {
+        report.add(
+            &path,
+            "the URL holds a user name or a password, and policies are no place for secrets",
+            "take out everything up to `@`",
+        );
+    } else if url.query().is_some() {
+        report.add(&path, "the URL has a query part (`?…`)", "give the base URL only, without `/api/v1`");
+    } else if url.path().contains("/api/v1") {
+        report.add(&path, "the URL holds `/api/v1`, which is added by lastgood", "give the base URL only");
+    }
+}
+
+fn variables(file: &PolicyFile, report: &mut Report) {
+    for (name, value) in &file.variables {
+        let path = keys(&["variables", name]);
+        if BUILT_IN.contains(&name.as_str()) {
+            report.add(&path, format!("`{name}` is always there and cannot be set"), "choose another name");
+        } else if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            report.add(&path, format!("`{name}` is not a variable name"), "use letters, digits and `_`");
+        } else if value.chars().count() > QUERY_CHARS_MAX {
+            report.add(
+                &path,
+                format!("the variable `{name}` is too long"),
+                format!("at most {QUERY_CHARS_MAX} characters"),
+            );
+        }
+    }
+}
+
+fn git(file: &PolicyFile, report: &mut Report) {
+    if let Some(secret) = &file.git.secret {
+        short_text(secret, &keys(&["git", "secret"]), "secret", report);
+    }
+    for (field, value) in [("name", &file.git.author.name), ("email", &file.git.author.email)] {
+        let path = keys(&["git", "author", field]);
+        // Git takes neither in a signature.
+        if short_text(value, &path, field, report) && value.contains(['<', '>']) {
+            report.add(
+                &path,
+                format!("the author's {field} holds `<` or `>`"),
+                "leave them out; they are added by Git",
+            );
+        }
+    }
+}
+
+/// Whether the text can be a name; says why when not.
+pub(super) fn short_text(value: &str, path: &[Step], field: &str, report: &mut Report) -> bool {
+    let message = if value.trim().is_empty() {
+        format!("`{field}` is empty")
+    } else if value.trim() != value || value.chars().any(char::is_control) {
+        format!("`{field}` holds a line break, a control character or blanks at its ends")
+    } else if value.chars().count() > SHORT_MAX {
+        format!("`{field}` is longer than {SHORT_MAX} characters")
+    } else {
+        return true;
+    };
+    report.add(path, message, "");
+    false
+}

@@ -1,0 +1,315 @@
+//! The policy file: each field's first sentence is its entry in the reference.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration::Span;
+use super::mistake::suggestion;
+
+/// The format that this version reads.
+pub const API_VERSION: &str = "lastgood.dev/v1alpha1";
+
+/// How the message about another format begins.
+pub(super) const UNKNOWN_API_VERSION: &str = "unknown apiVersion";
+
+/// One policy file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicyFile {
+    /// The format of this file: `lastgood.dev/v1alpha1`.
+    pub api_version: ApiVersion,
+    /// The applications that this policy is for; at least one of its fields must be given.
+    pub application: Application,
+    /// How long a change is watched.
+    #[serde(default, deserialize_with = "or_default")]
+    pub analysis: Analysis,
+    /// Where SLO queries are sent; needed when `slos` are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Prometheus>,
+    /// Names of your own for use in queries, as `{{ name }}`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub variables: BTreeMap<String, String>,
+    /// Queries with limits; without any, only the rollout and the sync are judged.
+    #[serde(default, deserialize_with = "or_default")]
+    pub slos: Vec<Slo>,
+    /// When the sync operation itself convicts a change.
+    #[serde(default, deserialize_with = "or_default")]
+    pub sync: SyncRules,
+    /// When workloads and pods convict a change.
+    #[serde(default, deserialize_with = "or_default")]
+    pub rollout: Rollout,
+    /// What to do about a change that was convicted.
+    pub rollback: Rollback,
+    /// How Git is reached, and who signs for a revert.
+    #[serde(default, deserialize_with = "or_default")]
+    pub git: Git,
+}
+
+/// Takes a field without a value for one that is not there: people comment out all that stands below it.
+fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// The format of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApiVersion;
+
+impl TryFrom<String> for ApiVersion {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == API_VERSION {
+            return Ok(Self);
+        }
+        Err(format!("{UNKNOWN_API_VERSION} `{text}`\nthis version of lastgood reads `{API_VERSION}`"))
+    }
+}
+
+impl From<ApiVersion> for String {
+    fn from(_: ApiVersion) -> Self {
+        API_VERSION.to_owned()
+    }
+}
+
+/// Selects Argo CD Applications; all fields that are given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Application {
+    /// The Application's name, or a glob such as `shop-*`; a name beats globs of other policies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The namespace of the Application object itself (not of its workloads), or a glob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The Application's project, or a glob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Labels that the Application must have, with these values.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How long a change is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Analysis {
+    /// How long the watch lasts after the sync ended; `5m` by default.
+    pub duration: Span,
+    /// How long between two measurements; `15s` by default.
+    pub interval: Span,
+}
+
+impl Default for Analysis {
+    fn default() -> Self {
+        Self { duration: Span::secs(300), interval: Span::secs(15) }
+    }
+}
+
+/// A Prometheus server, or one that speaks its API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Prometheus {
+    /// The base URL, without `/api/v1` and without a password.
+    pub url: String,
+    /// How long one query may take; `5s` by default.
+    #[serde(default = "five_seconds")]
+    pub timeout: Span,
+}
+
+fn five_seconds() -> Span {
+    Span::secs(5)
+}
+
+/// One query with its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slo {
+    /// Its name, once in this policy.
+    pub name: String,
+    /// A `PromQL` query that gives one number; `{{ application }}`, `{{ namespace }}` (where its workloads live),
+    /// `{{ revision }}` and your own variables may stand inside quoted strings.
+    pub query: String,
+    /// The greatest good value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// The smallest good value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// How many measurements must fail; `3` by default.
+    #[serde(default = "three")]
+    pub failures: u32,
+    /// Among how many of the latest; `5` by default.
+    #[serde(default = "five")]
+    pub of: u32,
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn five() -> u32 {
+    5
+}
+
+/// When the sync operation itself convicts a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SyncRules {
+    /// Failed attempts that convict while Argo CD still retries; `2` by default. An operation that ended as failed always does.
+    pub failed_attempts: u32,
+}
+
+impl Default for SyncRules {
+    fn default() -> Self {
+        Self { failed_attempts: 2 }
+    }
+}
+
+/// When workloads and pods of the new revision convict it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Rollout {
+    /// How long an image may be impossible to pull; `30s` by default.
+    pub image_pull_grace: Span,
+    /// How long a container may be in `CrashLoopBackOff`; `30s` by default.
+    pub crash_loop_grace: Span,
+    /// How long a container may fail to be created, as for a missing `ConfigMap` or Secret; `30s` by default.
+    pub container_config_grace: Span,
+    /// How long a pod may find no node; `2m` by default.
+    pub unschedulable_grace: Span,
+    /// Restarts of one container that convict; `3` by default.
+    pub restarts: u32,
+    /// Whether one container killed for memory convicts at once; `true` by default.
+    pub oom_kill: bool,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            image_pull_grace: Span::secs(30),
+            crash_loop_grace: Span::secs(30),
+            container_config_grace: Span::secs(30),
+            unschedulable_grace: Span::secs(120),
+            restarts: 3,
+            oom_kill: true,
+        }
+    }
+}
+
+/// What to do about a change that was convicted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollback {
+    /// `push` pushes the revert; `dry-run` only says what it would push. There is no default: a daemon that pushes was told to.
+    pub mode: Mode,
+    /// How long pushing may be retried; `5m` by default.
+    #[serde(default = "five_minutes")]
+    pub push_timeout: Span,
+    /// How long Argo CD may take to make the revert live; `10m` by default.
+    #[serde(default = "ten_minutes")]
+    pub live_timeout: Span,
+    /// How long the signals that failed may take to pass again once the revert is live; `5m` by default.
+    #[serde(default = "five_minutes")]
+    pub recovery_timeout: Span,
+    /// Whether a sync of the bad revision that still runs is terminated after the push; `true` by default.
+    #[serde(default = "yes")]
+    pub terminate_stuck_sync: bool,
+    /// Reverts that one application gets in 24 hours; past it lastgood holds and calls a person. `3` by default.
+    #[serde(default = "three")]
+    pub reverts_per_day: u32,
+    /// How many other applications may be degraded at the same time before the environment is blamed and nothing is
+    /// reverted; `3` by default.
+    #[serde(default = "three")]
+    pub others_degraded: u32,
+}
+
+impl Rollback {
+    /// The limits by default, with this mode.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            push_timeout: five_minutes(),
+            live_timeout: ten_minutes(),
+            recovery_timeout: five_minutes(),
+            terminate_stuck_sync: true,
+            reverts_per_day: three(),
+            others_degraded: three(),
+        }
+    }
+}
+
+fn five_minutes() -> Span {
+    Span::secs(300)
+}
+
+fn ten_minutes() -> Span {
+    Span::secs(600)
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What to do on a degraded verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Mode {
+    /// Push the revert.
+    Push,
+    /// Only say what would be pushed.
+    DryRun,
+}
+
+// By hand, since a derived enum would also take a mapping, and say so in its messages.
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "push" => Ok(Self::Push),
+            "dry-run" => Ok(Self::DryRun),
+            _ => Err(format!("unknown mode `{text}`\n{}", suggestion(&text, &["push", "dry-run"]))),
+        }
+    }
+}
+
+impl From<Mode> for String {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Push => "push".to_owned(),
+            Mode::DryRun => "dry-run".to_owned(),
+        }
+    }
+}
+
+/// How Git is reached, and who signs for a revert.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Git {
+    /// A Secret with credentials in lastgood's own namespace; by default Argo CD's repository Secrets are used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Who stands on revert commits; `lastgood <lastgood@localhost>` by default.
+    pub author: Author,
+}
+
+/// Who stands on revert commits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Author {
+    /// The name.
+    pub name: String,
+    /// The mail address.
+    pub email: String,
+}
+
+impl Default for Author {
+    fn default() -> Self {
+        Self { name: "lastgood".to_owned(), email: "lastgood@localhost".to_owned() }
+    }
+}

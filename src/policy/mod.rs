@@ -1,0 +1,34 @@
+//! Policies: the files in which people say what lastgood watches and what it may do.
+//!
+//! ```text
+//! *.yaml --read--> file::PolicyFile --check--> engine::policy::Policy + Selector --set--> PolicySet
+//!                        |                |                                           |
+//!                        +--- Mistake (file:line:column, the line, a suggestion) -----+--reload--> running daemon
+//! ```
+//!
+//! One file holds one policy; the file's name without its ending is the policy's name. A policy that comes out of here is
+//! valid: nothing downstream checks it again.
+
+pub mod check;
+mod draft;
+pub mod duration;
+pub mod file;
+pub mod mistake;
+mod promql;
+mod read;
+pub mod reload;
+mod selector;
+mod set;
+mod slo;
+mod structure;
+
+pub use mistake::{Mistake, Mistakes};
+pub use read::{Loaded, read};
+pub use reload::watch;
+pub use selector::{Pattern, Selector};
+pub use set::{Match, PolicySet, SourceFile, read_files};
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

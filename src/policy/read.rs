@@ -1,0 +1,133 @@
+//! One file's text to one valid policy, or to all its mistakes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::check::check;
+use super::file::{self, PolicyFile};
+use super::mistake::{Mistake, Mistakes, Place};
+use super::selector::{Pattern, Selector};
+use super::structure;
+use crate::engine::policy::{
+    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+};
+use crate::engine::template::Template;
+
+/// Bytes of a policy file; a larger one is something else.
+pub(super) const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// A policy, and which applications it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The applications.
+    pub selector: Selector,
+    /// The rules.
+    pub policy: Arc<Policy>,
+    /// The file that it came from, as the person named it.
+    pub file: String,
+    /// Where the file selects the applications.
+    pub(super) place: Option<Place>,
+}
+
+/// Reads one policy file; its name without the ending becomes the policy's name.
+pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
+    if bytes.len() > FILE_BYTES_MAX {
+        let message = format!("the file has {} bytes, which is no policy", bytes.len());
+        return Err(Mistake::whole(file, message, Some(format!("at most {FILE_BYTES_MAX} bytes"))).into());
+    }
+    let text = text(file, bytes)?;
+    let mut reading = structure::read(file, text);
+    if let Some(parsed) = &reading.policy {
+        let found = structure::locate(file, text, &reading, check(parsed));
+        reading.mistakes.extend(found);
+        reading.mistakes.sort_by_key(Mistake::order);
+    }
+    let parsed = match (reading.policy, Mistakes::new(reading.mistakes)) {
+        (Some(parsed), None) => parsed,
+        (_, Some(mistakes)) => return Err(mistakes),
+        (None, None) => return Err(Mistake::whole(file, "the file cannot be read", None).into()),
+    };
+    let name = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let loaded = convert(name.unwrap_or_else(|| file.to_owned()), &parsed);
+    let (selector, policy) = loaded.map_err(|why| {
+        let message = format!("lastgood contradicts itself about this policy: {why}");
+        Mistakes::from(Mistake::whole(file, message, Some("please report it with the file".to_owned())))
+    })?;
+    let place = structure::place_of_application(text);
+    Ok(Loaded { selector, policy: Arc::new(policy), file: file.to_owned(), place })
+}
+
+fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Mistakes> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let good = String::from_utf8_lossy(good);
+        let (line, column) =
+            (good.split('\n').count(), good.split('\n').next_back().map_or(0, |l| l.chars().count()));
+        let place = Place::new(&String::from_utf8_lossy(bytes), line, column + 1, 1);
+        let message = "this is not UTF-8 text".to_owned();
+        let help = Some("save the file in UTF-8".to_owned());
+        Mistake { file: file.to_owned(), place: Some(place), message, help }.into()
+    })
+}
+
+/// Turns a checked file into the engine's types; an error means that `check` let something pass.
+fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String> {
+    let pattern = |text: &Option<String>| text.as_deref().map(Pattern::parse).transpose();
+    let application = &file.application;
+    let selector = Selector {
+        name: pattern(&application.name)?,
+        namespace: pattern(&application.namespace)?,
+        project: pattern(&application.project)?,
+        labels: application.labels.clone(),
+    };
+    let (rollout, rollback, git) = (&file.rollout, &file.rollback, &file.git);
+    let policy = Policy {
+        name,
+        mode: match rollback.mode {
+            file::Mode::Push => Mode::Push,
+            file::Mode::DryRun => Mode::DryRun,
+        },
+        duration: file.analysis.duration.0,
+        interval: file.analysis.interval.0,
+        rollout: RolloutRules {
+            image_pull_grace: rollout.image_pull_grace.0,
+            crash_loop_grace: rollout.crash_loop_grace.0,
+            container_config_grace: rollout.container_config_grace.0,
+            unschedulable_grace: rollout.unschedulable_grace.0,
+            restarts: rollout.restarts,
+            oom_kill: rollout.oom_kill,
+        },
+        sync_failed_attempts: file.sync.failed_attempts,
+        slos: file.slos.iter().map(slo).collect::<Result<_, _>>()?,
+        variables: file.variables.clone(),
+        prometheus: file.prometheus.as_ref().map(|prometheus| Prometheus {
+            url: prometheus.url.trim_end_matches('/').to_owned(),
+            timeout: prometheus.timeout.0,
+        }),
+        rollback: RollbackRules {
+            push_timeout: rollback.push_timeout.0,
+            live_timeout: rollback.live_timeout.0,
+            recovery_timeout: rollback.recovery_timeout.0,
+            terminate_stuck_sync: rollback.terminate_stuck_sync,
+            reverts_per_day: rollback.reverts_per_day,
+            others_degraded: rollback.others_degraded,
+        },
+        git: GitRules {
+            secret: git.secret.clone(),
+            author_name: git.author.name.clone(),
+            author_email: git.author.email.clone(),
+        },
+    };
+    Ok((selector, policy))
+}
+
+fn slo(slo: &file::Slo) -> Result<Slo, String> {
+    let objective = match (slo.min, slo.max) {
+        (None, Some(max)) => Objective::Max(max),
+        (Some(min), None) => Objective::Min(min),
+        (Some(min), Some(max)) => Objective::Between { min, max },
+        (None, None) => return Err(format!("slo `{}` has no limit", slo.name)),
+    };
+    let query = Template::parse(&slo.query).map_err(|error| error.to_string())?;
+    Ok(Slo { name: slo.name.clone(), query, objective, failures: slo.failures, of: slo.of })
+}

@@ -1,0 +1,186 @@
+//! The sense of SLOs: counts that can be reached, limits that can hold, queries that parse. Pure, like `check`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use humantime::format_duration;
+
+use super::check::{Report, Step, keys, short_text};
+use super::file::{PolicyFile, Slo};
+use super::mistake::suggestion;
+use super::promql::{QUERY_CHARS_MAX, Query};
+use crate::engine::template::{BUILT_IN, Template, TemplateError};
+
+/// Measurements that an SLO may look at; they are kept in the state object, which is bounded.
+const OF_MAX: u32 = 100;
+/// SLOs of one policy; each is a query at each interval.
+const SLOS_MAX: usize = 32;
+
+/// Finds what makes no sense about the SLOs.
+pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
+    if file.slos.len() > SLOS_MAX {
+        report.add(
+            &keys(&["slos"]),
+            format!("{} slos are too many", file.slos.len()),
+            format!("at most {SLOS_MAX}"),
+        );
+    }
+    let mut names = BTreeSet::new();
+    for (i, slo) in file.slos.iter().enumerate() {
+        let at =
+            |field: &str| vec![Step::Key("slos".to_owned()), Step::Index(i), Step::Key(field.to_owned())];
+        if short_text(&slo.name, &at("name"), "name", report) && !names.insert(slo.name.as_str()) {
+            report.add(
+                &at("name"),
+                format!("a second slo named `{}`", slo.name),
+                "give each slo a name of its own",
+            );
+        }
+        strikes(slo, file, &at, report);
+        let query = query(slo, file, &at("query"), report);
+        limits(slo, query.as_ref(), &at, report);
+    }
+}
+
+fn strikes(slo: &Slo, file: &PolicyFile, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
+    let Slo { failures, of, .. } = *slo;
+    if failures == 0 {
+        report.add(&at("failures"), "`failures` is 0: every change would be convicted", "at least 1");
+    }
+    if failures > of {
+        let message = format!("{failures} failures of {of} measurements can never be reached");
+        report.add(&at("failures"), message, format!("at most {of}, or raise `of`"));
+    }
+    if of > OF_MAX {
+        report.add(&at("of"), format!("`of` is {of}"), format!("at most {OF_MAX}"));
+        return;
+    }
+    let (interval, duration) = (file.analysis.interval, file.analysis.duration);
+    if interval <= duration && interval.0.saturating_mul(of) > duration.0 {
+        let message = format!(
+            "{of} measurements, one each {interval}, take longer than the analysis ({duration}): the count could never be reached"
+        );
+        report.add(&at("of"), message, "lower `of` or `interval`, or lengthen the analysis");
+    }
+}
+
+/// Checks the query; what comes out parses.
+fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Option<Query> {
+    if slo.query.trim().is_empty() {
+        report.add(path, "the query is empty", "");
+        return None;
+    }
+    let template = match Template::parse(&slo.query) {
+        Ok(template) => template,
+        Err(error) => {
+            let last =
+                slo.query.rfind("{{").and_then(|at| slo.query.get(at..)?.lines().next()).unwrap_or("{{");
+            let (needle, help) = match &error {
+                TemplateError::Unclosed => (last.to_owned(), "close it with `}}`"),
+                TemplateError::BadName(name) => (placeholder(&slo.query, name), ""),
+                TemplateError::NotQuoted(name) => {
+                    let help = "put it between double quotes, where no value can change the query's meaning";
+                    (placeholder(&slo.query, name), help)
+                }
+            };
+            report.add_inside(path, &needle, error.to_string(), help);
+            return None;
+        }
+    };
+    let mut known: Vec<&str> = BUILT_IN.to_vec();
+    known.extend(file.variables.keys().map(String::as_str));
+    let unknown: BTreeSet<&str> = template.names().filter(|name| !known.contains(name)).collect();
+    for name in &unknown {
+        let needle = placeholder(&slo.query, name);
+        report.add_inside(path, &needle, format!("unknown variable `{name}`"), &suggestion(name, &known));
+    }
+    if !unknown.is_empty() {
+        return None;
+    }
+    let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
+    values.extend(file.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let text = template.render(&values).ok()?;
+    if text.chars().count() > QUERY_CHARS_MAX {
+        report.add(path, "the query is too long", format!("at most {QUERY_CHARS_MAX} characters"));
+        return None;
+    }
+    match Query::parse(&text) {
+        Ok(query) => {
+            sense(&query, file, path, report);
+            Some(query)
+        }
+        Err(words) => {
+            let filled = template.names().any(|name| BUILT_IN.contains(&name));
+            let help = if words.contains("invalid promql") {
+                "the check cannot say where; Prometheus itself can, with the query on its page"
+            } else if filled {
+                "for this check, placeholders were filled with `sample`"
+            } else {
+                ""
+            };
+            report.add(path, format!("broken PromQL: {words}"), help);
+            None
+        }
+    }
+}
+
+/// The placeholder as it was written, with its blanks.
+fn placeholder(query: &str, name: &str) -> String {
+    let mut candidates = query.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
+    let found = candidates.find(|(inner, _)| inner.trim() == name);
+    found.map_or_else(|| "{{".to_owned(), |(inner, _)| format!("{{{{{inner}}}}}"))
+}
+
+fn sense(query: &Query, file: &PolicyFile, path: &[Step], report: &mut Report) {
+    if let Some(what) = query.not_a_number() {
+        report.add(
+            path,
+            format!("the query gives {what} where one number is wanted"),
+            "wrap it, for example in `rate(…)`",
+        );
+    }
+    let analysis = file.analysis.duration;
+    let back = query.looks_back(analysis.0);
+    if back > analysis.0 {
+        let back = format_duration(back);
+        let message = format!(
+            "the query looks back {back}, longer than the analysis ({analysis}): it would mostly measure the time before the change"
+        );
+        report.add(path, message, "shorten the window in `[…]`, or lengthen `analysis.duration`");
+    }
+}
+
+fn limits(slo: &Slo, query: Option<&Query>, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
+    let (min, max) = (slo.min, slo.max);
+    if min.is_none() && max.is_none() {
+        let message = format!("the slo `{}` has no limit", slo.name);
+        report.add(
+            &at("query"),
+            message,
+            "add `max:` (the greatest good value), `min:` (the smallest), or both",
+        );
+    }
+    let mut usable = true;
+    for (field, value) in [("min", min), ("max", max)] {
+        let Some(value) = value else { continue };
+        if !value.is_finite() {
+            usable = false;
+            report.add(&at(field), format!("`{field}` is not a finite number"), "");
+        } else if value < 0.0 && query.is_some_and(|query| !query.can_be_negative()) {
+            usable = false;
+            report.add(
+                &at(field),
+                format!("a negative limit ({value}) for a query that gives no negative values"),
+                "a gauge that is negative itself can be written as `gauge - 0`",
+            );
+        }
+    }
+    if let (Some(min), Some(max), true) = (min, max, usable)
+        && min > max
+    {
+        report.add(
+            &at("min"),
+            format!("`min` ({min}) is above `max` ({max}): no value is good"),
+            "exchange the two?",
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! Each mistake with what a person is told about it.
+
+use std::path::Path;
+
+use super::read;
+use crate::engine::policy::Objective;
+
+/// A good policy up to its `slos`.
+const HEAD: &str = "apiVersion: lastgood.dev/v1alpha1
+application: { name: shop }
+rollback: { mode: push }
+";
+
+/// Reads `text` and compares all mistakes as they are shown.
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    let got =
+        read("p.yaml", text.as_bytes()).map_or_else(|mistakes| mistakes.to_string(), |_| "good\n".to_owned());
+    assert_eq!(got.trim_end(), expected.trim(), "\n{text}\ngave\n{got}");
+}
+
+/// Appends the lines to a good head and compares place, message and help of each mistake.
+#[track_caller]
+fn check_lines(lines: &str, expected: &[&str]) {
+    let text = format!("{HEAD}{lines}\n");
+    let got = match read("p", text.as_bytes()) {
+        Ok(_) => vec![],
+        Err(mistakes) => mistakes.iter().map(super::Mistake::one_line).collect(),
+    };
+    assert_eq!(got, expected, "\n{text}");
+}
+
+/// Like [`check_lines`] for one slo with this query and a limit.
+#[track_caller]
+fn check_query(query: &str, expected: &[&str]) {
+    let lines =
+        format!("prometheus: {{ url: http://p }}\nslos:\n  - name: a\n    max: 1\n    query: {query}");
+    check_lines(&lines, expected);
+}
+
+#[test]
+fn a_misspelt_field_is_shown_with_the_right_one() {
+    check(
+        "apiVersion: lastgood.dev/v1alpha1
+application: { name: shop }
+analysis:
+  duration: 5m
+  intervall: 15s
+rollback: { mode: push }
+",
+        "
+error: unknown field `intervall`
+ --> p.yaml:5:3
+  |
+5 |   intervall: 15s
+  |   ^^^^^^^^^
+  = help: did you mean `interval`?",
+    );
+}
+
+#[test]
+fn all_mistakes_are_found_at_once() {
+    check(
+        "apiVersion: lastgood.dev/v1alpha1
+application: { nmae: \"shop-[\", namespace: argocd }
+analysis: { duration: 5m, intervall: 6m }
+prometheus: { url: http://prometheus:9090 }
+slos:
+  - name: errors
+    query: sum(rate(http_requests_total[1m])
+    max: 0.05
+rollback: { mode: push }
+",
+        "
+error: unknown field `nmae`
+ --> p.yaml:2:16
+  |
+2 | application: { nmae: \"shop-[\", namespace: argocd }
+  |                ^^^^
+  = help: did you mean `name`?
+
+error: `shop-[` is not a glob: unclosed character class; missing ']'
+ --> p.yaml:2:22
+  |
+2 | application: { nmae: \"shop-[\", namespace: argocd }
+  |                      ^^^^^^^^
+  = help: globs use `*`, `?`, `[a-z]` and `{a,b}`
+
+error: unknown field `intervall`
+ --> p.yaml:3:27
+  |
+3 | analysis: { duration: 5m, intervall: 6m }
+  |                           ^^^^^^^^^
+  = help: did you mean `interval`?
+
+error: the interval (6m) is longer than the analysis (5m): nothing would be measured
+ --> p.yaml:3:38
+  |
+3 | analysis: { duration: 5m, intervall: 6m }
+  |                                      ^^
+  = help: shorten `interval` or lengthen `duration`
+
+error: broken PromQL: unclosed left parenthesis
+ --> p.yaml:7:12
+  |
+7 |     query: sum(rate(http_requests_total[1m])
+  |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+",
+    );
+}
+
+#[test]
+fn structure() {
+    check_lines("analysis:\nvariables:\nslos:\nsync:\nrollout:\ngit:", &[]);
+    check_lines(
+        "slos: [up]",
+        &["p:4:8: fields are wanted here; write them as `{ name: value }`, or below each other and indented"],
+    );
+    check_lines(
+        "slos: { name: a }",
+        &["p:4:7: a list is wanted here; begin each item with `- `, also when there is only one"],
+    );
+    check_lines(
+        "rollout:\n  restarts: -1\n  oomKill: perhaps\n  restart: 3",
+        &[
+            "p:5:13: `-1` is not a whole number, 0 or more",
+            "p:6:12: `perhaps` is not `true` or `false`",
+            "p:7:3: unknown field `restart`; did you mean `restarts`?",
+        ],
+    );
+    check_lines("rollback: { mode: push }", &["p:4:1: `rollback` is given twice; keep one of the two"]);
+    check_lines("variables: { a: }", &["p:4:15: there is no value here; give one, or remove the field"]);
+    check_lines("variables: { a: 1.10, b: no }", &[]);
+    check_lines(
+        "---\napplication: { name: other }",
+        &[
+            "p:5:1: a second document begins here; a file holds one policy, which bears the file's name: move this one to a file of its own",
+        ],
+    );
+    check_lines("variables: { a: ", &["p:4:12: unclosed bracket '{'"]);
+    check_lines(
+        "variables:\n\ta: b",
+        &[
+            "p:5:2: tabs disallowed within this context (block indentation); YAML is indented with blanks, never with tabs",
+        ],
+    );
+}
+
+#[test]
+fn what_must_be_there() {
+    let nothing = "error: there is no policy in this file\n --> p.yaml\n  = help: begin with `apiVersion: lastgood.dev/v1alpha1`, or give the file another ending";
+    check("", nothing);
+    check("# only a comment\n", nothing);
+    check(
+        "apiVersion: lastgood.dev/v2\nspec: {}\n",
+        "
+error: unknown apiVersion `lastgood.dev/v2`
+ --> p.yaml:1:13
+  |
+1 | apiVersion: lastgood.dev/v2
+  |             ^^^^^^^^^^^^^^^
+  = help: this version of lastgood reads `lastgood.dev/v1alpha1`",
+    );
+    check(
+        "apiVersion: lastgood.dev/v1alpha1\napplication: {}\nrollback: { mode: push }\n",
+        "
+error: `application` selects nothing
+ --> p.yaml:2:14
+  |
+2 | application: {}
+  |              ^
+  = help: give at least one of `name`, `namespace`, `project`, `labels`; `name: \"*\"` selects all",
+    );
+    check(
+        "apiVersion: lastgood.dev/v1alpha1\napplication: { name: a }\nrollback: {}\n",
+        "
+error: `mode` is missing
+ --> p.yaml:3:11
+  |
+3 | rollback: {}
+  |           ^
+  = help: add `mode: push`, or `mode: dry-run` to only be told what would be pushed",
+    );
+}
+
+#[test]
+fn durations() {
+    check_lines(
+        "analysis: { duration: 5, interval: soon }",
+        &["p:4:23: `5` has no unit; write `5s` for seconds, `5m` for minutes or `5h` for hours"],
+    );
+    check_lines(
+        "analysis:\n  duration: 5\n  interval: soon",
+        &[
+            "p:5:13: `5` has no unit; write `5s` for seconds, `5m` for minutes or `5h` for hours",
+            "p:6:13: `soon` is not a duration: expected number at 0; write it like `30s`, `5m` or `1h 30m`",
+        ],
+    );
+    check_lines(
+        "analysis: { duration: 1M }",
+        &["p:4:23: `1month` is too long; at most 1day (`m` is minutes, `M` months)"],
+    );
+    check_lines("analysis: { interval: 0s }", &["p:4:23: `0s` is too short; at least 100ms"]);
+    check_lines("analysis: { duration: 10s, interval: 10s }", &[]);
+    check_lines("rollout: { imagePullGrace: 0s, unschedulableGrace: 1h 30m }", &[]);
+}
+
+#[test]
+fn slos_and_their_counts() {
+    let slo =
+        |more: &str| format!("prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: up, {more} }}");
+    check_lines(&slo("max: 1"), &[]);
+    check_lines(
+        &slo("max: 1, failures: 6"),
+        &["p:6:45: 6 failures of 5 measurements can never be reached; at most 5, or raise `of`"],
+    );
+    check_lines(
+        &slo("max: 1, of: 21"),
+        &[
+            "p:6:39: 21 measurements, one each 15s, take longer than the analysis (5m): the count could never be reached; lower `of` or `interval`, or lengthen the analysis",
+        ],
+    );
+    check_lines(
+        &slo("max: 1, failures: 0"),
+        &["p:6:45: `failures` is 0: every change would be convicted; at least 1"],
+    );
+    check_lines(
+        &slo("min: 2, max: 1"),
+        &["p:6:32: `min` (2) is above `max` (1): no value is good; exchange the two?"],
+    );
+    check_lines(&slo("max: .inf"), &["p:6:32: `max` is not a finite number"]);
+    check_lines(
+        &slo("max: -0.5"),
+        &[
+            "p:6:32: a negative limit (-0.5) for a query that gives no negative values; a gauge that is negative itself can be written as `gauge - 0`",
+        ],
+    );
+    check_lines(
+        &slo("of: 4"),
+        &[
+            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both",
+        ],
+    );
+    check_lines(
+        "prometheus: { url: http://p }\nslos:\n  - { name: a, query: up, max: 1 }\n  - { name: a, query: up, max: 1 }\n  - { name: '', query: '', max: 1 }",
+        &[
+            "p:7:13: a second slo named `a`; give each slo a name of its own",
+            "p:8:13: `name` is empty",
+            "p:8:24: the query is empty",
+        ],
+    );
+    check_lines(
+        "slos:\n  - { name: a, query: up, max: 1 }",
+        &[
+            "p:5:3: there are `slos` but no `prometheus` to ask; add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
+        ],
+    );
+}
+
+#[test]
+fn queries() {
+    check_query(r#"rate(x{a="{{ application }}"}[5m])"#, &[]);
+    check_query(
+        "rate(x[6m])",
+        &[
+            "p:8:12: the query looks back 6m, longer than the analysis (5m): it would mostly measure the time before the change; shorten the window in `[…]`, or lengthen `analysis.duration`",
+        ],
+    );
+    check_query(
+        "max_over_time(rate(x[3m])[3m:15s])",
+        &[
+            "p:8:12: the query looks back 6m, longer than the analysis (5m): it would mostly measure the time before the change; shorten the window in `[…]`, or lengthen `analysis.duration`",
+        ],
+    );
+    check_query("rate(x[5m]) / avg_over_time(rate(x[5m])[1h:5m] offset 1d)", &[]);
+    check_query("delta(x[5m]) or -x", &[]);
+    check_query(
+        "rate(up)",
+        &["p:8:12: broken PromQL: expected type matrix in call to function 'rate', got vector"],
+    );
+    check_query(
+        "x[5m]",
+        &[
+            "p:8:12: the query gives a range of samples where one number is wanted; wrap it, for example in `rate(…)`",
+        ],
+    );
+    check_query(
+        r#"x{a="{{ namespce }}"}"#,
+        &["p:8:17: unknown variable `namespce`; did you mean `namespace`?"],
+    );
+    check_query(
+        "|\n      sum(\n        x{a=\"{{a}}\"})",
+        &["p:10:14: unknown variable `a`; known here: `application`, `namespace`, `revision`"],
+    );
+    check_query(
+        "x{a={{ revision }}}",
+        &[
+            "p:8:16: `{{ revision }}` must stand inside a quoted string; put it between double quotes, where no value can change the query's meaning",
+        ],
+    );
+    check_query(r#"x{a="{{ revision"}"#, &["p:8:17: `{{` without a closing `}}`; close it with `}}`"]);
+    check_query(
+        r#"x{a=~"{{ application }}.*("}"#,
+        &[
+            "p:8:12: broken PromQL: illegal regex for sample.*(; for this check, placeholders were filled with `sample`",
+        ],
+    );
+}
+
+#[test]
+fn the_prometheus_url() {
+    let check =
+        |url: &str, expected: &[&str]| check_lines(&format!("prometheus: {{ url: \"{url}\" }}"), expected);
+    check("https://prometheus.example.com/team", &[]);
+    check(
+        "prometheus:9090",
+        &[
+            "p:4:20: the URL is neither `http://` nor `https://`; write it like `http://prometheus.monitoring:9090`",
+        ],
+    );
+    check(
+        "http://pro metheus",
+        &["p:4:20: this is not a URL; write it like `http://prometheus.monitoring:9090`"],
+    );
+    check(
+        "http://p/api/v1",
+        &["p:4:20: the URL holds `/api/v1`, which is added by lastgood; give the base URL only"],
+    );
+    let text = format!("{HEAD}prometheus: {{ url: \"http://admin:hunter2@p\" }}\n");
+    let shown = read("p", text.as_bytes()).unwrap_err().to_string();
+    assert!(shown.contains("no place for secrets") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn other_senseless_values() {
+    check_lines(
+        "variables: { application: x, 'a b': y }",
+        &[
+            "p:4:27: `application` is always there and cannot be set; choose another name",
+            "p:4:37: `a b` is not a variable name; use letters, digits and `_`",
+        ],
+    );
+    check_lines(
+        "sync: { failedAttempts: 0 }",
+        &["p:4:25: `failedAttempts` is 0: every sync would convict at once; at least 1"],
+    );
+    check_lines(
+        "git: { author: { name: 'a <b>' } }",
+        &["p:4:24: the author's name holds `<` or `>`; leave them out; they are added by Git"],
+    );
+    check_lines("git: { secret: '' }", &["p:4:16: `secret` is empty"]);
+}
+
+#[test]
+fn what_is_not_text_is_refused() {
+    let mistakes = read("p", b"apiVersion: x\nname: \xff\n").unwrap_err();
+    assert_eq!(
+        mistakes.iter().next().unwrap().one_line(),
+        "p:2:7: this is not UTF-8 text; save the file in UTF-8"
+    );
+    let mistakes = read("p", &vec![b' '; 300_000]).unwrap_err();
+    assert_eq!(
+        mistakes.to_string().lines().next(),
+        Some("error: the file has 300000 bytes, which is no policy")
+    );
+}
+
+#[test]
+fn defaults_are_those_of_the_reference() {
+    let text =
+        format!("{HEAD}prometheus: {{ url: http://p/ }}\nslos: [{{ name: a, query: up, min: 0, max: 1 }}]\n");
+    let loaded = read("config/shop.yaml", text.as_bytes()).unwrap();
+    let policy = &loaded.policy;
+    assert_eq!(policy.name, "shop");
+    assert_eq!(
+        (policy.duration.as_secs(), policy.interval.as_secs(), policy.sync_failed_attempts),
+        (300, 15, 2)
+    );
+    let slo = &policy.slos[0];
+    assert_eq!((slo.failures, slo.of, slo.objective), (3, 5, Objective::Between { min: 0.0, max: 1.0 }));
+    assert_eq!(policy.prometheus.as_ref().unwrap().url, "http://p");
+    assert_eq!(policy.git.author_name, "lastgood");
+}
+
+#[test]
+fn the_samples_are_valid() {
+    let set = super::PolicySet::load(Path::new("config")).unwrap_or_else(|mistakes| panic!("\n{mistakes}"));
+    let names: Vec<&str> = set.iter().map(|loaded| loaded.policy.name.as_str()).collect();
+    assert_eq!(names, ["dry-run", "group", "variables", "web", "worker"]);
+}
+
+/// The deepest queries that the length allows must not exhaust the stack.
+#[test]
+fn deep_nesting_is_survived() {
+    for query in [
+        "(".repeat(4096),
+        "-".repeat(4095) + "x",
+        format!("{}x{}", "(".repeat(2040), ")".repeat(2040)),
+        format!("{}x{}", "abs(".repeat(800), ")".repeat(800)),
+    ] {
+        let text = format!(
+            "{HEAD}prometheus: {{ url: http://p }}\nslos: [{{ name: a, max: 1, query: '{query}' }}]\n"
+        );
+        let _outcome = read("p", text.as_bytes());
+    }
+    for open in ["[", "{a: "] {
+        assert!(read("p", format!("{HEAD}variables: {}", open.repeat(60_000)).as_bytes()).is_err());
+    }
+}
