@@ -89,6 +89,8 @@ pub(crate) fn runtime() -> Result<&'static tokio::runtime::Runtime, Failure> {
 /// Prepares libgit2, once for the process and before any other use of it.
 pub(crate) fn init() -> Result<(), git2::Error> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    // reqwest panics without a provider for TLS; the program may have installed this one already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     DONE.get_or_init(|| set_up().map_err(|e| e.message().to_owned()))
         .clone()
         .map_err(|e| git2::Error::from_str(&e))
