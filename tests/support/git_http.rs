@@ -15,39 +15,40 @@ use tokio::process::Command;
 use tokio::runtime::Runtime;
 
 /// What the only user is called.
-pub const USER: &str = "ann";
+pub(crate) const USER: &str = "ann";
 /// The user's password, with characters that need care.
-pub const PASSWORD: &str = "s3:cr/et";
+pub(crate) const PASSWORD: &str = "s3:cr/et";
 
 /// Serves all repositories in a folder until it is dropped.
-pub struct GitServer {
-    pub address: SocketAddr,
-    pub faults: Arc<Faults>,
+pub(crate) struct GitServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) faults: Arc<Faults>,
     // Dropped last; ends the server.
     _runtime: Runtime,
 }
 
 /// What goes wrong, and what was asked for.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Called once, after the server's references were read and before a push is carried out.
-    pub before_push: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    pub(crate) before_push: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Carry pushes out, then break the connection instead of answering.
-    pub lose_answers: Mutex<bool>,
+    pub(crate) lose_answers: Mutex<bool>,
     /// Answer everything with this, after the password was checked.
-    pub answer: Mutex<Option<(u16, String)>>,
+    pub(crate) answer: Mutex<Option<(u16, String)>>,
     /// Answer never.
-    pub hang: Mutex<bool>,
+    pub(crate) hang: Mutex<bool>,
     /// Redirect every GET to this host and path.
-    pub redirect: Mutex<Option<String>>,
+    pub(crate) redirect: Mutex<Option<String>>,
     /// The requests so far, `METHOD path status`.
-    pub log: Mutex<Vec<String>>,
+    pub(crate) log: Mutex<Vec<String>>,
 }
 
 impl GitServer {
     /// Serves `root`; every request needs the password.
-    pub fn start(root: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    pub(crate) fn start(root: &Path) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let faults = Arc::new(Faults::default());
         let state = Arc::new(Server { root: root.to_path_buf(), faults: Arc::clone(&faults) });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -58,12 +59,12 @@ impl GitServer {
     }
 
     /// The URL of a repository, without user and password.
-    pub fn url(&self, repository: &str) -> String {
+    pub(crate) fn url(&self, repository: &str) -> String {
         format!("http://{}/{repository}", self.address)
     }
 
     /// The requests so far.
-    pub fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.faults.log.lock().unwrap().clone()
     }
 }
@@ -91,9 +92,14 @@ async fn answer(server: &Server, method: Method, uri: Uri, headers: &HeaderMap, 
     if *faults.hang.lock().unwrap() {
         std::future::pending::<()>().await;
     }
-    if let Some(to) = faults.redirect.lock().unwrap().clone().filter(|_| method == Method::GET) {
+    if let Some(to) =
+        faults.redirect.lock().unwrap().clone().filter(|to| {
+            method == Method::GET && !(to.starts_with('/') && uri.path().starts_with(to.as_str()))
+        })
+    {
         let path = uri.path_and_query().map_or("", |p| p.as_str());
-        let location = if to.starts_with('/') { path.replace("/old.git", &to) } else { format!("{to}{path}") };
+        let location =
+            if to.starts_with('/') { path.replace("/old.git", &to) } else { format!("{to}{path}") };
         return plain(StatusCode::MOVED_PERMANENTLY, "", &[(header::LOCATION, &location)]);
     }
     let expected = reqwest::Client::new().get("http://x").basic_auth(USER, Some(PASSWORD)).build().unwrap();

@@ -43,7 +43,8 @@ impl Cache {
 
     /// Opens the copy, a new one if there is none or the old one has worn out.
     pub(crate) fn open(&self) -> Result<Repository, Failure> {
-        if self.packs() > PACKS_MAX {
+        // No fetch of ours is shallow, so a boundary here is a remnant of something else.
+        if self.packs() > PACKS_MAX || self.dir.join("shallow").exists() {
             self.discard()?;
         }
         match Repository::open_bare(&self.dir) {

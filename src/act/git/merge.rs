@@ -2,7 +2,7 @@
 
 use git2::{FileMode, MergeFileInput, Oid, Repository};
 
-use super::tree::{self, Entry};
+use super::tree::{self, Entry, Folder};
 
 /// Files above this size are not merged by lines: nobody edits such a manifest by hand, and the merge is quadratic.
 const MERGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -76,26 +76,24 @@ pub(crate) fn merge(
 fn merge_folders(
     repo: &Repository,
     path: &[u8],
-    [base, ours, theirs]: [Option<Oid>; 3],
+    folders: [Option<Oid>; 3],
     conflicts: &mut Vec<Vec<u8>>,
 ) -> Result<Option<Entry>, git2::Error> {
+    let [base_id, ours_id, theirs_id] = folders;
+    let (base, ours) = (Folder::read(repo, base_id)?, Folder::read(repo, ours_id)?);
+    let theirs = Folder::read(repo, theirs_id)?;
     let mut changes = Vec::new();
-    for name in tree::names(repo, &[base, ours, theirs])? {
-        let sides = Sides {
-            base: tree::child(repo, base, &name)?,
-            ours: tree::child(repo, ours, &name)?,
-            theirs: tree::child(repo, theirs, &name)?,
-        };
+    for name in tree::names(&[&base, &ours, &theirs]) {
+        let sides = Sides { base: base.child(&name), ours: ours.child(&name), theirs: theirs.child(&name) };
         let merged = merge(repo, &tree::join(path, &name), sides, conflicts)?;
         if merged != sides.ours {
             changes.push((name, merged));
         }
     }
     if changes.is_empty() {
-        return Ok(ours.map(Entry::folder));
+        return Ok(ours_id.map(Entry::folder));
     }
-    let ours = ours.map(|oid| repo.find_tree(oid)).transpose()?;
-    tree::write(repo, ours.as_ref(), &changes)
+    tree::write(repo, ours.tree(), &changes)
 }
 
 /// Merges by lines; none when the lines conflict or the file is not text.

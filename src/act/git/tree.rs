@@ -32,15 +32,31 @@ impl Entry {
     }
 }
 
-/// The entry with this name in a folder; none when the folder is none.
-pub(crate) fn child(
-    repo: &Repository,
-    folder: Option<Oid>,
-    name: &[u8],
-) -> Result<Option<Entry>, git2::Error> {
-    let Some(folder) = folder else { return Ok(None) };
-    let tree = repo.find_tree(folder)?;
-    Ok(tree.get_name_bytes(name).map(|e| Entry::of(&e)))
+/// A folder that is read once: libgit2 caches no tree above 4 KiB, and parses it again for each lookup.
+pub(crate) struct Folder<'r>(Option<Tree<'r>>);
+
+impl<'r> Folder<'r> {
+    /// Reads it; a folder that is not there is an empty one.
+    pub(crate) fn read(repo: &'r Repository, id: Option<Oid>) -> Result<Self, git2::Error> {
+        id.map(|id| repo.find_tree(id)).transpose().map(Self)
+    }
+
+    pub(crate) fn child(&self, name: &[u8]) -> Option<Entry> {
+        self.0.as_ref()?.get_name_bytes(name).map(|e| Entry::of(&e))
+    }
+
+    pub(crate) fn tree(&self) -> Option<&Tree<'r>> {
+        self.0.as_ref()
+    }
+}
+
+/// All names of some folders, sorted, each once.
+pub(crate) fn names(folders: &[&Folder<'_>]) -> Vec<Vec<u8>> {
+    let trees = folders.iter().filter_map(|folder| folder.tree());
+    let mut names: Vec<_> = trees.flat_map(|tree| tree.iter().map(|e| e.name_bytes().to_vec())).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// The entry at a path; the empty path is the root itself.
@@ -50,7 +66,7 @@ pub(crate) fn entry_at(repo: &Repository, root: Oid, path: &[u8]) -> Result<Opti
         if !at.is_folder() {
             return Ok(None);
         }
-        match child(repo, Some(at.oid), name)? {
+        match Folder::read(repo, Some(at.oid))?.child(name) {
             Some(entry) => at = entry,
             None => return Ok(None),
         }
@@ -75,7 +91,7 @@ pub(crate) fn put(
     let new = match names.next() {
         None => entry,
         Some(rest) => {
-            let old = child(repo, root, name)?;
+            let old = Folder::read(repo, root)?.child(name);
             match old {
                 Some(old) if !old.is_folder() => {
                     return Ok(if entry.is_some() {
@@ -118,17 +134,6 @@ pub(crate) fn write(
     if builder.is_empty() { Ok(None) } else { builder.write().map(Entry::folder).map(Some) }
 }
 
-/// All names of some folders, sorted, each once.
-pub(crate) fn names(repo: &Repository, folders: &[Option<Oid>]) -> Result<Vec<Vec<u8>>, git2::Error> {
-    let mut names = Vec::new();
-    for folder in folders.iter().flatten() {
-        names.extend(repo.find_tree(*folder)?.iter().map(|e| e.name_bytes().to_vec()));
-    }
-    names.sort();
-    names.dedup();
-    Ok(names)
-}
-
 /// The paths of the files that differ between two trees, sorted; folders that are the same are not read.
 pub(crate) fn changed(repo: &Repository, old: Oid, new: Oid) -> Result<Vec<Vec<u8>>, git2::Error> {
     let mut files = Vec::new();
@@ -152,10 +157,12 @@ fn compare(
     if file(old) != file(new) {
         files.push(path.to_vec());
     }
-    let (old, new) = (folder(old), folder(new));
-    for name in names(repo, &[old, new])? {
-        let below = join(path, &name);
-        compare(repo, child(repo, old, &name)?, child(repo, new, &name)?, &below, files)?;
+    let (old, new) = (Folder::read(repo, folder(old))?, Folder::read(repo, folder(new))?);
+    for name in names(&[&old, &new]) {
+        let (old, new) = (old.child(&name), new.child(&name));
+        if old != new {
+            compare(repo, old, new, &join(path, &name), files)?;
+        }
     }
     Ok(())
 }
