@@ -1,5 +1,4 @@
 //! lastgood rolls GitOps applications back through Git when a change makes them sick.
 
-pub mod cli;
+pub mod act;
 pub mod engine;
-pub mod policy;

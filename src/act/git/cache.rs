@@ -1,0 +1,135 @@
+//! A bare copy of each repository, which may be thrown away at any time.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use git2::{
+    AutotagOption, Direction, ErrorCode, FetchOptions, ObjectType, Oid, Reference, RemoteCallbacks,
+    Repository, RepositoryInitOptions,
+};
+
+use super::error::{Class, Failure};
+use super::transport::Session;
+
+/// Pack files after which a copy is thrown away: each fetch adds one, and libgit2 never folds them together.
+const PACKS_MAX: usize = 200;
+
+/// Where the copy of one repository lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+}
+
+/// What the target revision turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A branch, and its tip.
+    Branch { name: String, tip: Oid },
+    /// A tag, a commit, or nothing that the server has.
+    NotABranch,
+}
+
+impl Cache {
+    /// The copy of the repository at `url` under `root`.
+    pub(crate) fn new(root: &Path, url: &str) -> Result<Self, git2::Error> {
+        let name = Oid::hash_object(ObjectType::Blob, url.trim_end_matches('/').as_bytes())?;
+        Ok(Self { dir: root.join(format!("{name}.git")) })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Opens the copy, a new one if there is none or the old one has worn out.
+    pub(crate) fn open(&self) -> Result<Repository, Failure> {
+        // No fetch of ours is shallow, so a boundary here is a remnant of something else.
+        if self.packs() > PACKS_MAX || self.dir.join("shallow").exists() {
+            self.discard()?;
+        }
+        match Repository::open_bare(&self.dir) {
+            Ok(repo) => Ok(repo),
+            Err(_) => {
+                self.discard()?;
+                let mut options = RepositoryInitOptions::new();
+                options.bare(true).external_template(false).mkpath(true);
+                Repository::init_opts(&self.dir, &options).map_err(|e| self.broken(e.message()))
+            }
+        }
+    }
+
+    /// Throws the copy away.
+    pub(crate) fn discard(&self) -> Result<(), Failure> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.broken(&e.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn packs(&self) -> usize {
+        let packs = fs::read_dir(self.dir.join("objects/pack")).into_iter().flatten().flatten();
+        packs.filter(|file| file.path().extension().is_some_and(|e| e == "pack")).count()
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        let dir = self.dir.display();
+        Failure::new(
+            Class::Other,
+            format!("the copy at {dir} cannot be used: {why}; is the folder writable?"),
+        )
+    }
+}
+
+/// Fetches the branch that an application follows, with all of its history and nothing else.
+pub(crate) fn fetch_branch(repo: &Repository, session: &Session, target: &str) -> Result<Target, Failure> {
+    fetch(repo, session, target, false)
+}
+
+/// Fetches whatever an application follows: only to look at it.
+pub(crate) fn fetch_any(repo: &Repository, session: &Session, target: &str) -> Result<Target, Failure> {
+    fetch(repo, session, target, true)
+}
+
+// `Remote::list` is never asked: it panics on a reference whose name is not UTF-8.
+fn fetch(repo: &Repository, session: &Session, target: &str, any: bool) -> Result<Target, Failure> {
+    let explain = |e: git2::Error| session.explain(e);
+    let mut remote = repo.remote_anonymous(&session.access.url).map_err(explain)?;
+    let mut connection = remote.connect_auth(Direction::Fetch, None, None).map_err(explain)?;
+    let name = if target.is_empty() || target == "HEAD" {
+        match connection.default_branch() {
+            Ok(head) => String::from_utf8_lossy(&head).into_owned(),
+            Err(e) if e.code() == ErrorCode::NotFound => return Ok(Target::NotABranch),
+            Err(e) => return Err(explain(e)),
+        }
+    } else {
+        target.to_owned()
+    };
+    let name = name.strip_prefix("refs/heads/").unwrap_or(&name);
+    let branch = format!("+refs/heads/{name}:refs/remotes/origin/{name}");
+    if !Reference::is_valid_name(&format!("refs/heads/{name}")) {
+        return Ok(Target::NotABranch);
+    }
+    if let Some(tip) = fetch_ref(connection.remote(), &branch).map_err(explain)? {
+        return Ok(Target::Branch { name: name.to_owned(), tip });
+    }
+    if any {
+        fetch_ref(connection.remote(), &format!("+refs/tags/{name}:refs/tags/{name}")).map_err(explain)?;
+    }
+    Ok(Target::NotABranch)
+}
+
+/// Fetches one reference; none when the server does not have it.
+fn fetch_ref(remote: &mut git2::Remote<'_>, refspec: &str) -> Result<Option<Oid>, git2::Error> {
+    let mut found = None;
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.update_tips(|_, _, new| {
+        found = Some(new);
+        true
+    });
+    let mut options = FetchOptions::new();
+    options.download_tags(AutotagOption::None).update_fetchhead(false).report_unchanged(true);
+    options.remote_callbacks(callbacks);
+    remote.fetch(&[refspec], Some(&mut options), None)?;
+    drop(options);
+    Ok(found)
+}

@@ -1,0 +1,181 @@
+//! Reverts commits on a branch: fetch, look, plan, push; safe to repeat at any point.
+//!
+//! All methods block, and must be called where blocking is allowed.
+
+mod access;
+mod cache;
+pub mod credentials;
+mod error;
+mod footprint;
+mod history;
+mod http;
+mod look;
+mod merge;
+pub mod message;
+pub mod plan;
+mod push;
+mod ssh;
+mod transport;
+mod tree;
+mod url;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use git2::Repository;
+use jiff::Timestamp;
+
+pub use access::{Access, Auth, Secret};
+pub use error::GitError;
+pub use footprint::{Footprint, FootprintError};
+pub use url::redact;
+
+use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome};
+use cache::Cache;
+use error::{Class, Failure, is_damage};
+use plan::Stop;
+use transport::Session;
+
+mod revert;
+
+/// Who signs as author and committer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name.
+    pub name: String,
+    /// The e-mail address.
+    pub email: String,
+}
+
+/// Reverts in repositories, with a copy of each kept in a folder.
+#[derive(Debug)]
+pub struct Git {
+    dir: PathBuf,
+    // One call at a time for each copy: libgit2 does not lock them.
+    locks: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+}
+
+impl Git {
+    /// Keeps copies under `dir`, which need not exist; they are a cache, and an empty folder is as good.
+    pub fn new(dir: impl Into<PathBuf>) -> Result<Self, GitError> {
+        Self::init()?;
+        Ok(Self { dir: dir.into(), locks: Mutex::default() })
+    }
+
+    /// Prepares libgit2 for the whole process; later calls do nothing.
+    pub fn init() -> Result<(), GitError> {
+        transport::init()
+            .map_err(|e| GitError::Other { repo_url: String::new(), message: e.message().to_owned() })
+    }
+
+    /// Plans and pushes a revert, or finds it on the branch.
+    ///
+    /// It always looks before it acts, so that it can be called again after a crash or an unknown outcome.
+    pub fn revert(
+        &self,
+        order: &RevertOrder,
+        access: &Access,
+        identity: &Identity,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> RevertOutcome {
+        let call = revert::Call { order, identity, now };
+        match self.with_copy(access, deadline, |repo, session| call.run(repo, session)) {
+            Ok(outcome) => outcome,
+            Err(Trouble::Stop(Stop::Refused(refusal))) => RevertOutcome::Refused(refusal),
+            Err(Trouble::Stop(Stop::Conflict(files))) => {
+                RevertOutcome::Conflict { files: plan::lossy(&files) }
+            }
+            Err(trouble) => match trouble.into_failure() {
+                Failure { class: Class::NotAuthorised, message } => {
+                    let repo_url = redact(&order.repo_url);
+                    RevertOutcome::Refused(Refusal::NotAuthorised { repo_url, message })
+                }
+                failure => RevertOutcome::Failed { error: failure.on(&order.repo_url).to_string() },
+            },
+        }
+    }
+
+    /// Finds out how two revisions are related, and what the footprint holds at the newer one.
+    pub fn relate(
+        &self,
+        order: &RelateOrder,
+        access: &Access,
+        deadline: Instant,
+    ) -> Result<Relation, GitError> {
+        let related = self.with_copy(access, deadline, |repo, session| revert::relate(order, repo, session));
+        related.map_err(|trouble| match trouble {
+            Trouble::Stop(Stop::Refused(refusal)) => GitError::Refused(refusal),
+            trouble => trouble.into_failure().on(&order.repo_url),
+        })
+    }
+
+    /// Works on the copy; if it turns out to be damaged or cut off, once more on a new one.
+    fn with_copy<T>(
+        &self,
+        access: &Access,
+        deadline: Instant,
+        work: impl Fn(&Repository, &Arc<Session>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        if url::Scheme::of(&access.url).is_none() {
+            let reason = format!("`{}` is not an HTTP, SSH or file URL", redact(&access.url));
+            return Err(Stop::from(Refusal::Unsupported { reason }).into());
+        }
+        let cache = Cache::new(&self.dir, &access.url).map_err(Stop::from)?;
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(locks.entry(cache.dir().to_path_buf()).or_default())
+        };
+        let _alone = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = Session::new(access, deadline);
+        let _entered = session.enter();
+        let first = cache.open().map_err(Trouble::from).and_then(|repo| work(&repo, &session));
+        match first {
+            Err(Trouble::Stop(Stop::Git(e))) if is_damage(&e) => {}
+            Err(Trouble::Stop(Stop::Refused(Refusal::Shallow { .. }))) => {}
+            other => return other,
+        }
+        cache.discard()?;
+        work(&cache.open()?, &session)
+    }
+}
+
+/// Why a call ended without an outcome.
+#[derive(Debug)]
+enum Trouble {
+    Stop(Stop),
+    Failure(Failure),
+}
+
+impl Trouble {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Failure(failure) => failure,
+            Self::Stop(Stop::Git(e)) => e.into(),
+            Self::Stop(Stop::Refused(refusal)) => Failure::new(Class::Other, refusal.to_string()),
+            Self::Stop(Stop::Conflict(files)) => {
+                Failure::new(Class::Other, format!("conflicts in {}", plan::lossy(&files).join(", ")))
+            }
+        }
+    }
+}
+
+impl From<Stop> for Trouble {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<git2::Error> for Trouble {
+    fn from(error: git2::Error) -> Self {
+        Self::Stop(error.into())
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}

@@ -1,0 +1,181 @@
+//! One revert from fetch to push, again and again while others push first.
+
+use std::sync::Arc;
+
+use git2::{Oid, Repository, Signature, Time};
+use jiff::Timestamp;
+
+use super::cache::{self, Target};
+use super::error::{Class, Failure};
+use super::footprint::Footprint;
+use super::history::{History, revision};
+use super::message::{self, Undone};
+use super::plan::{self, Evidence, Found, Plan, Request, Stop, commit_id};
+use super::push::{self, PushOutcome};
+use super::transport::Session;
+use super::{Identity, Trouble};
+use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord};
+
+/// Plans made in one call: on a branch that moves more often than this within seconds, better come back later.
+const PLANS_MAX: u32 = 10;
+
+/// Files named in a record; the record is kept in an object of bounded size, and the commit itself has them all.
+const RECORD_FILES_MAX: usize = 100;
+
+/// Culprits named in a record, for the same reason.
+const RECORD_CULPRITS_MAX: usize = 50;
+
+/// One call of [`Git::revert`](super::Git::revert).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) order: &'a RevertOrder,
+    pub(crate) identity: &'a Identity,
+    pub(crate) now: Timestamp,
+}
+
+impl Call<'_> {
+    pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<RevertOutcome, Trouble> {
+        let footprint = footprint(&self.order.footprint)?;
+        for attempts in 1..=PLANS_MAX {
+            if session.is_over() {
+                return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
+            }
+            let target = &self.order.target_revision;
+            let Target::Branch { name, tip } = cache::fetch_branch(repo, session, target)? else {
+                return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
+            };
+            let request = Request { order: self.order, footprint: &footprint, branch: &name, tip };
+            let plan = match plan::plan(repo, &request)? {
+                Found::Already(done) => {
+                    let record = record(repo, &name, done.commit, &done.evidence, attempts)?;
+                    return Ok(RevertOutcome::AlreadyReverted(record));
+                }
+                Found::Plan(plan) => plan,
+            };
+            if self.order.dry_run {
+                return Ok(RevertOutcome::Planned(record(repo, &name, tip, &plan.evidence, attempts)?));
+            }
+            let new = self.commit(repo, tip, &plan)?;
+            let record = record(repo, &name, new, &plan.evidence, attempts)?;
+            if let Some(outcome) = push_and_look(repo, session, record, new, tip)? {
+                return Ok(outcome);
+            }
+        }
+        let why = format!("the branch moved before each of {PLANS_MAX} pushes");
+        Err(Failure::new(Class::Unreachable, why).into())
+    }
+
+    /// Writes the commit, without a reference to it.
+    fn commit(&self, repo: &Repository, tip: Oid, plan: &Plan) -> Result<Oid, Trouble> {
+        let mut culprits = Vec::new();
+        for id in &plan.evidence.culprits {
+            culprits.push(plan::culprit(repo, *id)?);
+        }
+        let single = match plan.evidence.single {
+            Some(id) => {
+                let mut parents = repo.find_commit(id)?.parent_ids().collect::<Vec<_>>().into_iter();
+                let first = parents.next();
+                let merged_into = parents.next().and(first).map(|parent| parent.to_string());
+                let id = revision(id);
+                culprits.iter().find(|c| c.revision == id).map(|culprit| (culprit, merged_into))
+            }
+            None => None,
+        };
+        let message = message::compose(self.order, &Undone { culprits: &culprits, single });
+        let time = Time::new(self.now.as_second(), 0);
+        let signature = Signature::new(&self.identity.name, &self.identity.email, &time)?;
+        let (tree, parent) = (repo.find_tree(plan.tree)?, repo.find_commit(tip)?);
+        Ok(repo.commit(None, &signature, &signature, &message, &tree, &[&parent])?)
+    }
+}
+
+/// Pushes, and looks at the branch afterwards; none when somebody else was faster.
+fn push_and_look(
+    repo: &Repository,
+    session: &Session,
+    record: RevertRecord,
+    new: Oid,
+    tip: Oid,
+) -> Result<Option<RevertOutcome>, Trouble> {
+    match push::push(repo, session, &record.branch, new, tip) {
+        PushOutcome::Moved => Ok(None),
+        PushOutcome::Unknown(failure) => Err(failure.into()),
+        PushOutcome::NotAuthorised(message) => Err(Failure::new(Class::NotAuthorised, message).into()),
+        PushOutcome::Declined(message) => {
+            // A server that lost a race refuses in words of its own; whether it was one, the branch tells.
+            let now = cache::fetch_branch(repo, session, &format!("refs/heads/{}", record.branch))?;
+            let moved = !matches!(now, Target::Branch { tip: now, .. } if now == tip);
+            if moved {
+                return Ok(None);
+            }
+            let branch = record.branch;
+            Ok(Some(RevertOutcome::Refused(Refusal::Declined { branch, message })))
+        }
+        PushOutcome::Pushed => {
+            let branch = format!("refs/heads/{}", record.branch);
+            let there = match cache::fetch_branch(repo, session, &branch) {
+                Ok(Target::Branch { tip, .. }) => tip == new || repo.graph_descendant_of(tip, new)?,
+                Ok(Target::NotABranch) => false,
+                // The server's word is final; that it could not be asked again does not change it.
+                Err(_) => true,
+            };
+            if there {
+                return Ok(Some(RevertOutcome::Pushed(record)));
+            }
+            let why = "the server accepted the push, but the branch does not hold it: somebody rewrote it";
+            Err(Failure::new(Class::Other, why).into())
+        }
+    }
+}
+
+/// Answers [`Git::relate`](super::Git::relate).
+pub(crate) fn relate(
+    order: &RelateOrder,
+    repo: &Repository,
+    session: &Arc<Session>,
+) -> Result<Relation, Trouble> {
+    let footprint = footprint(&order.footprint)?;
+    let (ancestor, descendant) = (commit_id(&order.ancestor)?, commit_id(&order.descendant)?);
+    cache::fetch_any(repo, session, &order.target_revision)?;
+    let history = History::new(repo, &footprint);
+    for (id, wanted) in [(ancestor, &order.ancestor), (descendant, &order.descendant)] {
+        if !history.has_commit(id)? {
+            let target = &order.target_revision;
+            let why = format!("{wanted} is not in the history of `{target}`; was the branch rewritten?");
+            return Err(Failure::new(Class::Other, why).into());
+        }
+    }
+    let (descends, content, same_content) = plan::relate(repo, &footprint, ancestor, descendant)?;
+    let (ancestor, descendant) = (order.ancestor.clone(), order.descendant.clone());
+    Ok(Relation { ancestor, descendant, descends, content, same_content })
+}
+
+fn footprint(paths: &[String]) -> Result<Footprint, Trouble> {
+    Footprint::new(paths).map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }).into())
+}
+
+fn record(
+    repo: &Repository,
+    branch: &str,
+    revert: Oid,
+    evidence: &Evidence,
+    attempts: u32,
+) -> Result<RevertRecord, Trouble> {
+    let mut culprits = Vec::new();
+    for id in evidence.culprits.iter().take(RECORD_CULPRITS_MAX) {
+        culprits.push(plan::culprit(repo, *id)?);
+    }
+    let mut files = plan::lossy(evidence.files.get(..RECORD_FILES_MAX).unwrap_or(&evidence.files));
+    if let Some(more) = evidence.files.len().checked_sub(RECORD_FILES_MAX).filter(|more| *more > 0) {
+        files.push(format!("and {more} more"));
+    }
+    let quarantine = evidence.content.clone();
+    Ok(RevertRecord {
+        revert: revision(revert),
+        branch: branch.to_owned(),
+        culprits,
+        files,
+        quarantine,
+        attempts,
+    })
+}

@@ -1,0 +1,132 @@
+//! Brings libgit2 together with our own transports, and sets what it keeps for the whole process.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use git2::transport::Transport;
+use git2::{ConfigLevel, Remote};
+
+use super::access::Access;
+use super::error::{Class, Failure};
+use super::{http, ssh};
+
+/// Memory that libgit2 may keep objects in; a plan reads a few trees and blobs.
+const OBJECT_CACHE_BYTES: libc_ssize = 32 * 1024 * 1024;
+/// Memory that libgit2 may map pack files into.
+const MAPPED_BYTES: usize = 256 * 1024 * 1024;
+
+#[allow(non_camel_case_types, reason = "the name of C's type, without a dependency for it")]
+type libc_ssize = isize;
+
+/// One call of ours: what it may use, until when, and why it failed.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) access: Access,
+    pub(crate) deadline: Instant,
+    failure: Mutex<Option<Failure>>,
+    pub(crate) http: OnceLock<reqwest::Client>,
+    pub(crate) ssh: OnceLock<ssh::Files>,
+}
+
+thread_local! {
+    // libgit2 makes transports on the thread that calls it, and tells them nothing but a URL.
+    static CURRENT: RefCell<Option<Arc<Session>>> = const { RefCell::new(None) };
+}
+
+/// Keeps a session as the thread's current one.
+pub(crate) struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(Option::take);
+    }
+}
+
+impl Session {
+    pub(crate) fn new(access: &Access, deadline: Instant) -> Arc<Self> {
+        let (failure, http, ssh) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        Arc::new(Self { access: access.clone(), deadline, failure, http, ssh })
+    }
+
+    /// Makes this the session of all transports that libgit2 makes on this thread.
+    pub(crate) fn enter(self: &Arc<Self>) -> Entered {
+        CURRENT.with_borrow_mut(|current| *current = Some(Arc::clone(self)));
+        Entered(())
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why a transport gave up; the first reason counts.
+    pub(crate) fn fail(&self, failure: Failure) -> Failure {
+        self.failure().get_or_insert(failure).clone()
+    }
+
+    /// Turns libgit2's error into ours, by the transport's own reason if there is one.
+    pub(crate) fn explain(&self, error: git2::Error) -> Failure {
+        self.failure().take().unwrap_or_else(|| error.into())
+    }
+
+    /// Whether the time is up.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+/// The runtime of all network traffic, apart from the daemon's: libgit2 calls us on blocking threads.
+pub(crate) fn runtime() -> Result<&'static tokio::runtime::Runtime, Failure> {
+    static RUNTIME: OnceLock<Result<tokio::runtime::Runtime, String>> = OnceLock::new();
+    let made = RUNTIME.get_or_init(|| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("lastgood-git").enable_all();
+        builder.build().map_err(|e| e.to_string())
+    });
+    made.as_ref().map_err(|e| Failure::new(Class::Other, format!("no runtime for network traffic: {e}")))
+}
+
+/// Prepares libgit2, once for the process and before any other use of it.
+pub(crate) fn init() -> Result<(), git2::Error> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    // reqwest panics without a provider for TLS; the program may have installed this one already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    DONE.get_or_init(|| set_up().map_err(|e| e.message().to_owned()))
+        .clone()
+        .map_err(|e| git2::Error::from_str(&e))
+}
+
+#[allow(
+    unsafe_code,
+    reason = "libgit2's options are global; they are set once, before any other thread uses it"
+)]
+fn set_up() -> Result<(), git2::Error> {
+    // SAFETY: `init` runs this once, and every use of libgit2 in this crate goes through `Git`, which calls `init`
+    // first; so no other thread reads these globals while they are written.
+    unsafe {
+        // A person's or an image's own configuration must not rewrite URLs, and an unreadable one breaks everything.
+        for level in [ConfigLevel::System, ConfigLevel::Global, ConfigLevel::XDG, ConfigLevel::ProgramData] {
+            git2::opts::set_search_path(level, "")?;
+        }
+        git2::opts::set_cache_max_size(OBJECT_CACHE_BYTES)?;
+        git2::opts::set_mwindow_mapped_limit(MAPPED_BYTES)?;
+        for scheme in ["http", "https"] {
+            git2::transport::register(scheme, |remote| transport(remote, true))?;
+        }
+        for scheme in ["ssh", "git+ssh", "ssh+git"] {
+            git2::transport::register(scheme, |remote| transport(remote, false))?;
+        }
+    }
+    Ok(())
+}
+
+fn transport(remote: &Remote<'_>, http: bool) -> Result<Transport, git2::Error> {
+    let Some(session) = CURRENT.with_borrow(Clone::clone) else {
+        return Err(git2::Error::from_str("a transport was made outside of a session; please report this"));
+    };
+    if http {
+        Transport::smart(remote, true, http::Http::new(session))
+    } else {
+        Transport::smart(remote, false, ssh::Ssh::new(session))
+    }
+}

@@ -1,0 +1,1 @@
+//! Over a real `sshd`, where one is installed.
