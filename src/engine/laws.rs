@@ -174,12 +174,14 @@ fn intent_before_outcome(journal: &[Entry], _: &Policy) -> Result<(), Violation>
                 open = Some(order);
             }
             Kind::RevertPushed { rollback, .. } => {
-                if open.take().is_none_or(|order| order.rollback != *rollback || order.dry_run) {
+                let begun = open.take();
+                if begun.is_none_or(|order| order.rollback != *rollback || order.dry_run) {
                     return broken(11, format!("rollback {rollback} was pushed without an intent"));
                 }
             }
             Kind::RevertPlanned { .. } => {
-                if open.take().is_none_or(|order| !order.dry_run) {
+                let begun = open.take();
+                if begun.is_none_or(|order| !order.dry_run) {
                     return broken(11, "a dry run ended that had not begun");
                 }
             }

@@ -130,16 +130,21 @@ impl Turn<'_> {
         let Some((live, how)) = found.filter(|(r, _)| *r == relation.descendant) else { return };
         if relation.descends && relation.content == confirming.record.quarantine {
             self.hold(&confirming.bad.revisions, Why::ContentReturned { live: live.clone() });
-            self.settle(live.into());
-        } else if relation.descends {
+            self.settle(&confirming, live.into());
+        } else if relation.descends && relation.same_content {
             self.landed(confirming, live, how);
+        } else if relation.descends {
+            self.superseded(confirming, live, how);
         }
     }
 
-    /// The newest operation is dealt with: `live` is what runs.
-    fn settle(&mut self, live: Revisions) {
+    /// `live` is what runs; an operation that brought it, the revert or the bad revision is dealt with, a newer one
+    /// is not.
+    fn settle(&mut self, confirming: &Confirming, live: Revisions) {
+        let revert = Revisions::from(confirming.record.revert.clone());
         if let Some(operation) = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref())
             && let Some(revisions) = operation.revisions.clone()
+            && (revisions == live || revisions == revert || revisions == confirming.bad.revisions)
         {
             self.app.state.operation = Some(OperationId { started_at: operation.started_at, revisions });
         }
@@ -150,7 +155,7 @@ impl Turn<'_> {
         let now = self.context.now;
         let live = Revisions::from(live);
         let took = elapsed(confirming.pushed_at, now);
-        self.settle(live.clone());
+        self.settle(&confirming, live.clone());
         self.record(Kind::RevertLive { live: live.clone(), how, took });
         let recovering = Recovering {
             live,
@@ -163,6 +168,13 @@ impl Turn<'_> {
         confirming.stage = Stage::Recovering(recovering);
         self.app.state.phase = Phase::Confirming(Box::new(confirming));
         true
+    }
+
+    /// What is live holds the revert and newer changes on top of it: those are judged by an analysis of their own.
+    fn superseded(&mut self, confirming: Confirming, live: Revision, how: LiveBy) {
+        let took = elapsed(confirming.pushed_at, self.context.now);
+        self.record(Kind::RevertLive { live: live.into(), how, took });
+        self.app.state.phase = Phase::Idle { current: confirming.record.revert.into() };
     }
 
     fn recover(&mut self, mut confirming: Confirming, mut recovering: Recovering) -> bool {
