@@ -1,5 +1,6 @@
 //! lastgood rolls GitOps applications back through Git when a change makes them sick.
 
+pub mod act;
 pub mod cluster;
 pub mod engine;
 pub mod serve;
