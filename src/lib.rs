@@ -3,4 +3,5 @@
 pub mod act;
 pub mod cluster;
 pub mod engine;
+pub mod record;
 pub mod serve;
