@@ -3,5 +3,6 @@
 pub mod act;
 pub mod cluster;
 pub mod engine;
+pub mod observe;
 pub mod record;
 pub mod serve;
