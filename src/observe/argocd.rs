@@ -131,3 +131,6 @@ impl Known {
         gone.into_keys().map(Seen::Gone).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
