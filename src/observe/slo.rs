@@ -124,3 +124,6 @@ fn broken(error: &reqwest::Error) -> Gap {
     }
     Gap::Unreachable(cause.to_string())
 }
+
+#[cfg(test)]
+mod tests;
