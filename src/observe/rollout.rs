@@ -185,3 +185,6 @@ impl State {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;
