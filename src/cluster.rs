@@ -1,5 +1,8 @@
 //! The two clients for the Kubernetes API: one that may wait for long, one that must not.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::time::Duration;
 
 use kube::{Client, Config};

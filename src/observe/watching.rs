@@ -144,3 +144,81 @@ where
     let config = watcher::Config::default().page_size(PAGE_SIZE).timeout(TIMEOUT_SECONDS);
     watcher::watcher(api, config).boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use kube::core::PartialObjectMeta;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::fake::{self, Answer};
+
+    type Pod = PartialObjectMeta<k8s_openapi::api::core::v1::Pod>;
+
+    /// Watches with an API server that gives these answers to lists; the last one again and again.
+    fn watching(lists: Vec<Answer>, watch: Answer) -> Watching<Pod> {
+        let mut lists = VecDeque::from(lists);
+        let client = fake::client(move |asked| match asked.is_watch() {
+            true => watch.clone(),
+            false if lists.len() > 1 => lists.pop_front().unwrap(),
+            false => lists.front().cloned().unwrap(),
+        });
+        Watching::new(Api::all(client), "pods")
+    }
+
+    fn pod(name: &str) -> Value {
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "n", "resourceVersion": "1" } })
+    }
+
+    async fn told(watching: &mut Watching<Pod>, times: usize) -> String {
+        let mut told = Vec::new();
+        for _ in 0..times {
+            told.push(match watching.next().await {
+                Watched::Listing => "listing".into(),
+                Watched::Object(object) => format!("object {}", kube::ResourceExt::name_any(&object)),
+                Watched::Gone(object) => format!("gone {}", kube::ResourceExt::name_any(&object)),
+                Watched::Complete => "complete".into(),
+                Watched::Down(_) => "down".into(),
+                Watched::Absent => "absent".into(),
+            });
+        }
+        told.join(", ")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_watch_lists_again() {
+        let lists = vec![fake::list(&[pod("a")]), fake::list(&[])];
+        let mut watching = watching(lists, fake::refusal(500, "InternalError"));
+        assert_eq!(told(&mut watching, 5).await, "listing, object a, complete, listing, complete");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_goes_on_failing_is_down_until_a_list_is_complete() {
+        let down = || fake::refusal(500, "InternalError");
+        let mut lists: Vec<_> = (0..6).map(|_| down()).collect();
+        lists.push(fake::list(&[]));
+        let mut watching = watching(lists, Answer::Silence);
+        let before = Instant::now();
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|last| last != "complete") {
+            seen.push(told(&mut watching, 1).await);
+            if seen.last().is_some_and(|last| last == "down") {
+                assert!((10..12).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+            }
+        }
+        assert_eq!(seen.iter().filter(|what| *what == "down").count(), 1, "{seen:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_not_there_is_looked_for_rarely() {
+        let lists = vec![fake::refusal(404, "NotFound"), fake::list(&[pod("a")])];
+        let mut watching = watching(lists, Answer::Silence);
+        let before = Instant::now();
+        assert_eq!(told(&mut watching, 2).await, "listing, absent");
+        assert!(before.elapsed() < Duration::from_secs(1));
+        assert_eq!(told(&mut watching, 3).await, "listing, object a, complete");
+        assert!(before.elapsed() >= ABSENT_RETRY);
+    }
+}

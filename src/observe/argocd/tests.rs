@@ -2,6 +2,7 @@
 
 use super::application::Application;
 use super::*;
+use crate::cluster::fake;
 use crate::engine::facts::{
     HealthStatus, OperationPhase, Revision, Revisions, SourceKind, SyncStatus, WorkloadKind,
 };
@@ -161,4 +162,41 @@ fn only_news_is_told() {
 
     assert_eq!(known.delete(&shop), Some(Seen::Gone(AppKey::new("argocd", "shop"))));
     assert_eq!(known.delete(&shop), None);
+}
+
+/// Reads what the watch tells until it is ready.
+async fn until_ready(namespaces: &[&str]) -> Vec<String> {
+    let client = fake::client(|asked| {
+        let items: Vec<serde_json::Value> = match asked.path.as_str() {
+            "/apis/argoproj.io/v1alpha1/applications" => [SYNCED, NULLS].map(json).into(),
+            "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications" => [SYNCED].map(json).into(),
+            "/apis/argoproj.io/v1alpha1/namespaces/team/applications" => Vec::new(),
+            other => panic!("{other}"),
+        };
+        if asked.is_watch() { fake::Answer::Silence } else { fake::list(&items) }
+    });
+    let (tx, mut rx) = mpsc::channel(1);
+    let task = tokio::spawn(watch(client, namespaces.iter().map(ToString::to_string).collect(), tx));
+    let mut told = Vec::new();
+    while let Some(seen) = rx.recv().await {
+        match seen {
+            Seen::Application(facts) => told.push(facts.app.to_string()),
+            Seen::Gone(app) => panic!("{app}"),
+            Seen::Ready => break,
+        }
+    }
+    drop(rx);
+    task.await.unwrap();
+    told
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_is_ready_when_every_namespace_is_listed() {
+    assert_eq!(until_ready(&[]).await, ["argocd/shop", "argocd/odd"]);
+    assert_eq!(until_ready(&["argocd"]).await, ["argocd/shop"]);
+    assert_eq!(until_ready(&["argocd", "team", "team"]).await, ["argocd/shop"]);
 }

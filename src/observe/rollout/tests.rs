@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::watching::Watched;
 use super::*;
+use crate::cluster::fake;
 use crate::engine::facts::{TROUBLED_PODS_MAX, TroubleKind, WorkloadFacts};
 
 const CREATED: &str = "2026-11-20T10:00:00Z";
@@ -402,4 +403,43 @@ fn only_changed_facts_are_told() {
     state.followed.remove(&shop);
     put_pod(&mut state.index, "p2", "rs2", &crashing());
     assert!(state.due(now()).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watches_feed_the_followers() {
+    let client = fake::client(|asked| {
+        let deployment = json!({
+            "metadata": with(meta("w", "web", ""), &json!({ "annotations": { "deployment.kubernetes.io/revision": "2" } })),
+            "spec": { "replicas": 3 }, "status": { "observedGeneration": 2 },
+        });
+        let status = json!([{ "name": "app", "state": waiting("ErrImagePull") }]);
+        let pod =
+            json!({ "metadata": meta("p", "web-2-x", "rs2"), "status": { "containerStatuses": status } });
+        let mut set = json!({ "metadata": meta("rs2", "web-2", "w"), "spec": { "replicas": 1 } });
+        set["metadata"]["annotations"] = deployment["metadata"]["annotations"].clone();
+        let items = match asked.path.as_str() {
+            "/apis/apps/v1/deployments" => vec![deployment],
+            "/apis/apps/v1/replicasets" => vec![set],
+            "/api/v1/pods" => vec![pod],
+            "/apis/apps/v1/statefulsets" | "/apis/apps/v1/daemonsets" | "/apis/batch/v1/jobs" => vec![],
+            "/apis/argoproj.io/v1alpha1/rollouts" => return fake::refusal(404, "NotFound"),
+            other => panic!("{other}"),
+        };
+        if asked.is_watch() { fake::Answer::Silence } else { fake::list(&items) }
+    });
+    let (tx, mut rx) = mpsc::channel(1);
+    let rollouts = Rollouts::start(&client, tx);
+    let shop = AppKey::new("argocd", "shop");
+    rollouts.follow(shop.clone(), vec![web(WorkloadKind::Deployment)], true);
+    let facts = loop {
+        let (app, facts) = rx.recv().await.unwrap();
+        assert_eq!(app, shop);
+        if facts.gap.is_none() {
+            break facts;
+        }
+    };
+    assert_eq!(facts.workloads[0].troubled[0].kind, TroubleKind::ImagePull);
+    rollouts.forget(&shop);
+    drop(rollouts);
+    assert!(rx.recv().await.is_none(), "the watches end with their owner");
 }
