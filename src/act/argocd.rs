@@ -98,3 +98,93 @@ fn applications(client: &Client, app: &AppKey) -> Api<DynamicObject> {
     );
     Api::namespaced_with(client.clone(), &app.namespace, &kind)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::Method;
+
+    use super::*;
+    use crate::cluster::fake::{self, Answer};
+
+    const STARTED: &str = "2026-11-20T10:00:01Z";
+
+    /// Ends the sync that began at `STARTED`, with an API server that has these phases and start times in turn, each with
+    /// the answer to a patch. Gives the outcome and the patches.
+    async fn terminate_with(turns: &[(&str, &str, u16)]) -> (Result<Terminated, ArgoError>, Vec<Value>) {
+        let patches = Arc::new(Mutex::new(Vec::new()));
+        let seen = patches.clone();
+        let turns: Vec<(String, String, u16)> =
+            turns.iter().map(|(phase, started, code)| ((*phase).into(), (*started).into(), *code)).collect();
+        let client = fake::client(move |asked| {
+            assert_eq!(asked.path, "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/shop");
+            let mut patches = seen.lock().unwrap();
+            let turn = patches.len().min(turns.len() - 1);
+            let (phase, started, code) = &turns[turn];
+            let application = json!({
+                "metadata": { "name": "shop", "namespace": "argocd", "resourceVersion": format!("v{turn}") },
+                "status": { "operationState": { "phase": phase, "startedAt": started } },
+            });
+            if asked.method == Method::PATCH {
+                patches.push(asked.body);
+            }
+            match code {
+                200 => Answer::Json(200, application),
+                409 if asked.method == Method::GET => Answer::Json(200, application),
+                409 => fake::refusal(409, "Conflict"),
+                404 => fake::refusal(404, "NotFound"),
+                code => fake::refusal(*code, "InternalError"),
+            }
+        });
+        let outcome = terminate(&client, &AppKey::new("argocd", "shop"), STARTED.parse().unwrap()).await;
+        let patches = patches.lock().unwrap().clone();
+        (outcome, patches)
+    }
+
+    #[tokio::test]
+    async fn only_the_operation_that_is_meant_is_ended() {
+        let (outcome, patches) = terminate_with(&[("Running", STARTED, 200)]).await;
+        assert_eq!(outcome.unwrap(), Terminated::Asked);
+        let expected = json!({
+            "metadata": { "resourceVersion": "v0" },
+            "status": { "operationState": { "phase": "Terminating" } },
+        });
+        assert_eq!(patches, [expected]);
+
+        for turn in
+            [("Succeeded", STARTED, 200), ("Running", "2026-11-20T10:00:02Z", 200), ("", STARTED, 404)]
+        {
+            let (outcome, patches) = terminate_with(&[turn]).await;
+            assert_eq!((outcome.unwrap(), patches.len()), (Terminated::NotRunning, 0), "{turn:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conflict_looks_again() {
+        let (outcome, patches) =
+            terminate_with(&[("Running", STARTED, 409), ("Running", STARTED, 200)]).await;
+        assert_eq!((outcome.unwrap(), patches.len()), (Terminated::Asked, 2));
+        assert_eq!(patches[1]["metadata"]["resourceVersion"], "v1");
+        let (outcome, patches) = terminate_with(&[("Running", STARTED, 409), ("Failed", STARTED, 200)]).await;
+        assert_eq!((outcome.unwrap(), patches.len()), (Terminated::NotRunning, 1));
+        let (outcome, patches) = terminate_with(&[("Running", STARTED, 409)]).await;
+        assert!(matches!(outcome, Err(ArgoError::KeepsChanging { .. })), "{outcome:?}");
+        assert_eq!(u32::try_from(patches.len()), Ok(ATTEMPTS_MAX));
+        let (outcome, _) = terminate_with(&[("Running", STARTED, 500)]).await;
+        assert!(outcome.unwrap_err().to_string().contains("argocd/shop"));
+    }
+
+    #[tokio::test]
+    async fn a_refresh_sets_the_annotation() {
+        let client = fake::client(|asked| {
+            assert_eq!(asked.method, Method::PATCH);
+            assert_eq!(
+                asked.body,
+                json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "normal" } } })
+            );
+            Answer::Json(200, json!({ "metadata": { "name": "shop" } }))
+        });
+        refresh(&client, &AppKey::new("argocd", "shop")).await.unwrap();
+    }
+}
