@@ -9,7 +9,7 @@ use lastgood::record::state::kube::LastGood;
 fn check(path: &str, generated: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, generated).unwrap();
+        std::fs::write(&file, generated).expect("the checkout can be written to");
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
     assert_eq!(written, generated, "{path} is out of date; run: BLESS=1 cargo test --test docs");
@@ -17,6 +17,6 @@ fn check(path: &str, generated: &str) {
 
 #[test]
 fn the_crd_is_that_of_the_rust_type() {
-    let yaml = serde_saphyr::to_string(&LastGood::crd()).unwrap();
+    let yaml = serde_saphyr::to_string(&LastGood::crd()).expect("a CRD is plain data");
     check("deploy/crd.yaml", &format!("# Generated from src/record/state/kube.rs.\n{}\n", yaml.trim_end()));
 }

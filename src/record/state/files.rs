@@ -58,7 +58,7 @@ impl FileStore {
         // Locks out other processes too. Released when the file is closed, also by a crash.
         let lock = File::create(self.folder.join(".lock"))?;
         lock.lock()?;
-        let found = self.read(app)?.map(|found| found.version);
+        let found = self.read(app)?.filter(|found| found.uid == content.uid).map(|found| found.version);
         if found.map(|version| version.to_string()).as_deref() != expect.map(Version::as_str) {
             return Ok(None);
         }
@@ -145,6 +145,18 @@ mod tests {
         let reopened = FileStore::open(folder.path().join("deep/er")).unwrap();
         let read = reopened.load(&app).await.unwrap().unwrap();
         assert_eq!((read.version, read.document), (second, document(2)));
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_for_an_earlier_application_counts_as_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::open(folder.path()).unwrap();
+        let app = AppKey::new("argocd", "shop");
+        let old = store.save(&app, "u0", &document(1), None).await.unwrap();
+        let saved = store.save(&app, "u1", &document(2), Some(&old)).await;
+        assert!(matches!(saved, Err(SaveError::Conflict { .. })), "{saved:?}");
+        store.save(&app, "u1", &document(2), None).await.unwrap();
+        assert_eq!(store.load(&app).await.unwrap().unwrap().uid, "u1");
     }
 
     #[tokio::test]

@@ -17,11 +17,14 @@ use crate::engine::facts::AppKey;
 #[async_trait]
 pub trait StateStore: Send + Sync {
     /// Reads an application's document; none when nothing was saved yet.
+    ///
+    /// One that was saved for another uid is of an earlier Application of that name: it counts as nothing.
     async fn load(&self, app: &AppKey) -> Result<Option<Stored>, LoadError>;
 
     /// Writes an application's document if what is there now is `expect`: none means that nothing is there.
     ///
-    /// `uid` is the Application object's uid: the document goes when that object goes.
+    /// `uid` is the Application object's uid: the document goes when that object goes, and what was saved for another one
+    /// counts as nothing.
     async fn save(
         &self,
         app: &AppKey,
