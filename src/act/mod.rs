@@ -1,3 +1,5 @@
-//! Carries out actions and returns their outcomes; every act is safe to repeat.
+//! Carries out the engine's actions. Each is safe to repeat and says what it expects to find; a possible outcome is
+//! data, not an error.
 
+pub mod argocd;
 pub mod git;
