@@ -7,4 +7,5 @@ pub mod engine;
 pub mod observe;
 pub mod policy;
 pub mod record;
+pub mod run;
 pub mod serve;

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 pub mod check;
+pub mod run;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ pub struct Cli {
 pub enum Command {
     /// Checks policy files without a cluster; says what is wrong and where.
     Check(check::Check),
+    /// Runs the daemon.
+    Run(run::Run),
 }
 
 impl Cli {
@@ -28,6 +31,7 @@ impl Cli {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(check) => check.run(out),
+            Command::Run(run) => run.run(),
         }
     }
 }

@@ -105,8 +105,8 @@ fn escape(value: &str, out: &mut String) {
     for c in value.chars() {
         match c {
             '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            // Go's `\'` is legal only in single quotes, so a code point is written.
+            // `\"` is legal only in double quotes and `\'` only in single ones, so code points are written.
+            '"' => out.push_str("\\x22"),
             '\'' => out.push_str("\\x27"),
             '\n' => out.push_str("\\n"),
             c if c.is_control() => {
@@ -136,7 +136,7 @@ mod tests {
         check(
             r#"up{app="{{application}}-x"}"#,
             r#"a"} or vector(1) #"#,
-            r#"up{app="a\"} or vector(1) #-x"}"#,
+            r#"up{app="a\x22} or vector(1) #-x"}"#,
         );
         check(r#"up{app='{{ application }}'}"#, "it's", r"up{app='it\x27s'}");
         check(r#"up{app="{{ application }}"}"#, "a\\b\nc", r#"up{app="a\\b\nc"}"#);

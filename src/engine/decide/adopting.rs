@@ -89,7 +89,8 @@ impl Turn<'_> {
             before: None,
         };
         application.sync == SyncStatus::Synced
-            && newest.spec_digest == application.spec_digest
+            // History that names no source says nothing about a changed one.
+            && (newest.spec_digest.is_empty() || newest.spec_digest == application.spec_digest)
             && health::trusted(application) == Ok(HealthStatus::Healthy)
             && rollout::judge(&case, self.context.now).0.outcome == Outcome::Pass
     }

@@ -1,0 +1,135 @@
+//! `lastgood run`: the daemon.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::cluster::Clients;
+use crate::policy::{self, PolicySet};
+use crate::record::state::StateStore;
+use crate::record::state::files::FileStore;
+use crate::record::state::kube::KubeStore;
+use crate::run::{self, Config};
+use crate::serve::{self, Ready};
+
+/// Arguments of `lastgood run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The folder with the policy files.
+    #[arg(long, value_name = "DIR")]
+    policies: PathBuf,
+    /// A namespace whose Applications are watched; may be given several times.
+    #[arg(long = "namespace", value_name = "NAME", default_value = "argocd")]
+    namespaces: Vec<String>,
+    /// The namespace of Argo CD's repository Secrets, and of the policies' own Secrets.
+    #[arg(long, value_name = "NAME", default_value = "argocd")]
+    argocd_namespace: String,
+    /// The name of this cluster, for commits.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    cluster: String,
+    /// Where states are kept: `kube` for LastGood objects, or a folder.
+    #[arg(long, value_name = "kube|DIR", default_value = "kube")]
+    state: State,
+    /// The folder for copies of Git repositories; may be lost at any time.
+    #[arg(long, value_name = "DIR", default_value = "/tmp/lastgood")]
+    cache: PathBuf,
+    /// The address for /livez and /readyz.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The form of log lines.
+    #[arg(long, value_enum, default_value_t = Log::Text)]
+    log: Log,
+}
+
+/// Where states are kept.
+#[derive(Clone, Debug)]
+enum State {
+    Kube,
+    Folder(PathBuf),
+}
+
+impl FromStr for State {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == "kube" { Self::Kube } else { Self::Folder(text.into()) })
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Log {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Run {
+    /// Runs the daemon until it is told to stop.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        log(self.log);
+        tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(self.serve())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let policies = PolicySet::load(&self.policies).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+        info!(policies = policies.len(), digest = policies.digest(), "Policies loaded.");
+        let clients = Clients::infer().await?;
+        let store: Arc<dyn StateStore> = match self.state {
+            State::Kube => Arc::new(KubeStore::new(clients.request.clone())),
+            State::Folder(dir) => {
+                let opened = FileStore::open(&dir);
+                Arc::new(opened.with_context(|| format!("cannot keep states in {}", dir.display()))?)
+            }
+        };
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; choose another --listen", self.listen))?;
+        let (policies_tx, policies) = watch::channel(Arc::new(policies));
+        tokio::spawn(policy::watch(self.policies, policy::reload::PERIOD, policies_tx));
+        let ready = Ready::default();
+        tokio::spawn(serve::serve(listener, ready.clone(), std::future::pending()));
+        let config = Config {
+            clients,
+            namespaces: self.namespaces,
+            argocd_namespace: self.argocd_namespace,
+            cluster: self.cluster,
+            policies,
+            store,
+            cache: self.cache,
+            ready,
+            tap: None,
+        };
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        run::run(config, async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            info!("Told to stop.");
+        })
+        .await
+    }
+}
+
+/// Writes log lines to standard error; `LASTGOOD_LOG` chooses what, `info` by default.
+fn log(form: Log) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LASTGOOD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match form {
+        Log::Text => lines.init(),
+        Log::Json => lines.json().init(),
+    }
+}

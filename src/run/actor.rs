@@ -1,0 +1,232 @@
+//! The task of one application: next event, step, save, record, dispatch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use super::{Shared, perform};
+use crate::engine::analysis::{App, AppState, Phase};
+use crate::engine::decide::{Context, Step, step};
+use crate::engine::event::Event;
+use crate::engine::facts::{AppKey, ApplicationFacts, RolloutFacts};
+use crate::engine::policy::Policy;
+use crate::record::state::{Document, SaveError, Summary, Version};
+
+/// Answers that wait for their application: more than it can ever have asked for.
+const ANSWERS_MAX: usize = 64;
+
+/// The longest pause between two tries to reach the store.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The shortest sleep, so that a fault in the engine's times cannot make a busy loop.
+const SLEEP_MIN: Duration = Duration::from_millis(10);
+
+/// Where an application's news come in.
+pub(super) struct Inbox {
+    application: watch::Receiver<Box<ApplicationFacts>>,
+    rollout: watch::Receiver<Option<RolloutFacts>>,
+    policy: watch::Receiver<Arc<Policy>>,
+}
+
+impl Inbox {
+    pub(super) fn new(
+        mut application: watch::Receiver<Box<ApplicationFacts>>,
+        rollout: watch::Receiver<Option<RolloutFacts>>,
+        policy: watch::Receiver<Arc<Policy>>,
+    ) -> Self {
+        application.mark_changed();
+        Self { application, rollout, policy }
+    }
+}
+
+/// Looks after one application until it is aborted.
+pub(super) async fn run(key: AppKey, mut inbox: Inbox, shared: Arc<Shared>) {
+    let (answer, mut answers) = mpsc::channel(ANSWERS_MAX);
+    let uid = inbox.application.borrow().uid.clone();
+    let mut actor =
+        Actor { key, uid, shared, answer, app: App::default(), version: None, sentence: String::new() };
+    actor.load().await;
+    let mut event = Event::Started;
+    loop {
+        let policy = Arc::clone(&inbox.policy.borrow_and_update());
+        actor.take(event, &policy).await;
+        let wake = actor.sleep(&policy);
+        event = tokio::select! {
+            biased;
+            Some(event) = answers.recv() => event,
+            Ok(()) = inbox.application.changed() => Event::Application(inbox.application.borrow_and_update().clone()),
+            Ok(()) = inbox.rollout.changed() => match inbox.rollout.borrow_and_update().clone() {
+                Some(rollout) => Event::Rollout(rollout),
+                None => Event::Tick,
+            },
+            Ok(()) = inbox.policy.changed() => Event::Tick,
+            () = wake => Event::Tick,
+            else => return,
+        };
+    }
+}
+
+struct Actor {
+    key: AppKey,
+    uid: String,
+    shared: Arc<Shared>,
+    answer: mpsc::Sender<Event>,
+    app: App,
+    /// What the store holds; none while it holds nothing.
+    version: Option<Version>,
+    /// The newest journal sentence.
+    sentence: String,
+}
+
+impl Actor {
+    /// Takes one event in, however long the store needs.
+    async fn take(&mut self, event: Event, policy: &Arc<Policy>) {
+        let mut event = event;
+        loop {
+            let old = self.app.state.clone();
+            let app = App { state: old.clone(), seen: std::mem::take(&mut self.app.seen) };
+            let now = Timestamp::now();
+            let others_degraded = self.shared.fleet().others_degraded(&self.key, old.phase.current(), now);
+            let context = Context { policy, cluster: &self.shared.cluster, now, others_degraded };
+            let step = step(&self.key, app, event, &context);
+            if let Some(newest) = step.entries.last() {
+                self.sentence = newest.kind.to_string();
+            }
+            if step.app.state != old && !self.save(&step.app.state).await {
+                // Somebody else's state is in force now; what is seen is looked at again with it.
+                self.app.seen = step.app.seen;
+                event = Event::Tick;
+                continue;
+            }
+            return self.go_on(step, policy);
+        }
+    }
+
+    /// The state is saved: record and act.
+    fn go_on(&mut self, step: Step, policy: &Arc<Policy>) {
+        let Step { app, actions, entries } = step;
+        self.app = app;
+        self.shared.fleet().note(&self.key, &self.app.state);
+        for entry in &entries {
+            self.shared.journal.tell(entry, &self.uid);
+        }
+        for action in actions {
+            let (shared, key, policy) = (Arc::clone(&self.shared), self.key.clone(), Arc::clone(policy));
+            let answer = self.answer.clone();
+            tokio::spawn(async move {
+                if let Some(event) = perform::perform(shared, key, policy, action).await {
+                    // Nobody waits any more when the application is gone.
+                    answer.send(event).await.ok();
+                }
+            });
+        }
+    }
+
+    async fn sleep(&self, policy: &Policy) {
+        match self.app.state.wake_at(policy) {
+            Some(at) => {
+                let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+                tokio::time::sleep(left.max(SLEEP_MIN)).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads the saved state, however long that takes: nothing may be decided before.
+    async fn load(&mut self) {
+        let mut pause = Pause::default();
+        loop {
+            match self.shared.store.load(&self.key).await {
+                Ok(None) => {
+                    self.app.state = AppState::default();
+                    self.version = None;
+                    return;
+                }
+                Ok(Some(stored)) if stored.uid != self.uid => {
+                    self.app.state = AppState::default();
+                    self.version = None;
+                    return;
+                }
+                Ok(Some(stored)) => match serde_json::from_value(stored.document.state) {
+                    Ok(state) => {
+                        self.app.state = state;
+                        self.version = Some(stored.version);
+                        return;
+                    }
+                    // Acting without it could repeat a revert, so nobody acts until somebody looks.
+                    Err(error) => {
+                        error!(application = %self.key, %error, "The saved state cannot be read; nothing is done for this application. Delete the LastGood object to start anew.");
+                    }
+                },
+                Err(error) => warn!(%error, "The state could not be loaded; trying again."),
+            }
+            pause.wait().await;
+        }
+    }
+
+    /// Saves `state`, however long that takes; false when somebody else's state is in force instead.
+    async fn save(&mut self, state: &AppState) -> bool {
+        let document = match serde_json::to_value(state) {
+            Ok(value) => Document { summary: self.summary(state), state: value },
+            Err(error) => {
+                error!(application = %self.key, %error, "The state cannot be written as JSON; the step is dropped. Please report this.");
+                return false;
+            }
+        };
+        let mut pause = Pause::default();
+        loop {
+            let saved = self.shared.store.save(&self.key, &self.uid, &document, self.version.as_ref()).await;
+            match saved {
+                Ok(version) => {
+                    self.version = Some(version);
+                    return true;
+                }
+                Err(conflict @ SaveError::Conflict { .. }) => {
+                    warn!(error = %conflict, "The state was not saved.");
+                }
+                Err(other @ SaveError::Other { .. }) => {
+                    warn!(error = %other, "The state was not saved; trying again.");
+                    pause.wait().await;
+                }
+            }
+            // It may have been saved without our knowing.
+            let expected = self.version.clone();
+            self.load().await;
+            if self.app.state == *state {
+                return true;
+            }
+            if self.version != expected {
+                return false;
+            }
+        }
+    }
+
+    fn summary(&self, state: &AppState) -> Summary {
+        let held = state.hold.as_ref().filter(|_| matches!(state.phase, Phase::Idle { .. }));
+        Summary {
+            phase: held.map_or(state.phase.name(), |_| "Held").to_owned(),
+            revision: state.phase.current().map(ToString::to_string).unwrap_or_default(),
+            last_good: state.last_good.as_ref().map(|good| good.revisions.to_string()).unwrap_or_default(),
+            reason: state.hold.as_ref().map_or_else(|| self.sentence.clone(), |hold| hold.why.to_string()),
+        }
+    }
+}
+
+/// Pauses that double.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_millis(250))
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = self.0.saturating_mul(2).min(PAUSE_MAX);
+    }
+}

@@ -1,0 +1,244 @@
+//! The daemon: connects the rooms. The only place that imports all of them.
+//!
+//! One task for each application owns its state, so that a slow write for one never delays another. What the watches
+//! bring is handed over as "the newest facts", which can be skipped but not reordered; answers to actions are queued.
+
+mod actor;
+mod journal;
+mod perform;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::act::git::Git;
+use crate::cluster::Clients;
+use crate::engine::entry::Entry;
+use crate::engine::facts::{AppKey, ApplicationFacts, RolloutFacts};
+use crate::engine::fleet::Fleet;
+use crate::engine::policy::Policy;
+use crate::observe::argocd::{self, Seen};
+use crate::observe::rollout::Rollouts;
+use crate::observe::slo::Slos;
+use crate::policy::{Match, PolicySet};
+use crate::record::state::StateStore;
+use crate::serve::Ready;
+
+/// Facts of all applications on their way from the watches; they wait there rather than here.
+const FACTS_MAX: usize = 256;
+
+/// What a daemon needs to run.
+pub struct Config {
+    /// The Kubernetes API.
+    pub clients: Clients,
+    /// The namespaces whose Applications are watched; none means all.
+    pub namespaces: Vec<String>,
+    /// The namespace of Argo CD's Secrets and ConfigMaps, and of the policies' own Secrets.
+    pub argocd_namespace: String,
+    /// Names this daemon's cluster in commits.
+    pub cluster: String,
+    /// The policies in force.
+    pub policies: watch::Receiver<Arc<PolicySet>>,
+    /// Where states are kept.
+    pub store: Arc<dyn StateStore>,
+    /// Where copies of repositories are kept; may be lost at any time.
+    pub cache: PathBuf,
+    /// Set once the watches have the whole picture.
+    pub ready: Ready,
+    /// Gets every journal entry, for the demo and for tests.
+    pub tap: Option<mpsc::UnboundedSender<Entry>>,
+}
+
+/// What every application's task shares.
+struct Shared {
+    clients: Clients,
+    argocd_namespace: String,
+    cluster: String,
+    store: Arc<dyn StateStore>,
+    git: Arc<Git>,
+    slos: Slos,
+    fleet: Mutex<Fleet>,
+    journal: journal::Journal,
+}
+
+impl Shared {
+    fn fleet(&self) -> std::sync::MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs until `shutdown` ends, or a watch ends for good.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+    let git = Git::new(&config.cache)
+        .with_context(|| format!("cannot keep copies of repositories in {}", config.cache.display()))?;
+    let shared = Arc::new(Shared {
+        journal: journal::Journal::start(config.clients.request.clone(), config.tap),
+        clients: config.clients.clone(),
+        argocd_namespace: config.argocd_namespace,
+        cluster: config.cluster,
+        store: config.store,
+        git: Arc::new(git),
+        slos: Slos::new().context("cannot make the HTTP client for Prometheus")?,
+        fleet: Mutex::default(),
+    });
+    let (seen_tx, mut seen) = mpsc::channel(FACTS_MAX);
+    let (rollout_tx, mut rollout) = mpsc::channel(FACTS_MAX);
+    let rollouts = Rollouts::start(&config.clients.watch, rollout_tx);
+    let watching = tokio::spawn(argocd::watch(config.clients.watch.clone(), config.namespaces, seen_tx));
+    let mut daemon =
+        Daemon { shared, rollouts, policies: config.policies, known: HashMap::new(), ready: config.ready };
+    tokio::pin!(shutdown);
+    let ended = loop {
+        tokio::select! {
+            () = &mut shutdown => break Ok(()),
+            changed = daemon.policies.changed() => match changed {
+                Ok(()) => daemon.policies_changed(),
+                Err(_) => break Err(anyhow::anyhow!("nobody watches the policies any more")),
+            },
+            seen = seen.recv() => match seen {
+                Some(seen) => daemon.seen(seen),
+                None => break Err(anyhow::anyhow!("the watch of Applications ended")),
+            },
+            facts = rollout.recv() => match facts {
+                Some((app, facts)) => daemon.rollout_seen(&app, facts),
+                None => break Err(anyhow::anyhow!("the watches of workloads ended")),
+            },
+        }
+    };
+    watching.abort();
+    daemon.stop().await;
+    ended
+}
+
+struct Daemon {
+    shared: Arc<Shared>,
+    rollouts: Rollouts,
+    policies: watch::Receiver<Arc<PolicySet>>,
+    known: HashMap<AppKey, Known>,
+    ready: Ready,
+}
+
+/// An Application that exists.
+struct Known {
+    application: watch::Sender<Box<ApplicationFacts>>,
+    /// The task that looks after it, while exactly one policy selects it.
+    task: Option<Task>,
+    /// The policies that all claim it, once said.
+    ambiguous: Vec<String>,
+}
+
+struct Task {
+    policy: watch::Sender<Arc<Policy>>,
+    rollout: watch::Sender<Option<RolloutFacts>>,
+    handle: JoinHandle<()>,
+}
+
+impl Daemon {
+    fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::Application(facts) => {
+                let app = facts.app.clone();
+                let same =
+                    self.known.get(&app).is_some_and(|known| known.application.borrow().uid == facts.uid);
+                if same {
+                    if let Some(known) = self.known.get(&app) {
+                        known.application.send_replace(facts);
+                    }
+                } else {
+                    // An Application that was deleted and made again is another one.
+                    self.forget(&app);
+                    let known =
+                        Known { application: watch::Sender::new(facts), task: None, ambiguous: Vec::new() };
+                    self.known.insert(app.clone(), known);
+                }
+                self.assign(&app);
+            }
+            Seen::Gone(app) => self.forget(&app),
+            Seen::Ready => {
+                info!(applications = self.known.len(), "All Applications are known.");
+                self.ready.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn rollout_seen(&self, app: &AppKey, facts: RolloutFacts) {
+        if let Some(task) = self.known.get(app).and_then(|known| known.task.as_ref()) {
+            task.rollout.send_replace(Some(facts));
+        }
+    }
+
+    fn policies_changed(&mut self) {
+        let mut apps: Vec<AppKey> = self.known.keys().cloned().collect();
+        apps.sort();
+        for app in apps {
+            self.assign(&app);
+        }
+    }
+
+    /// Gives an application to the policy that selects it, or to nobody.
+    fn assign(&mut self, app: &AppKey) {
+        let Some(known) = self.known.get_mut(app) else { return };
+        let facts = known.application.borrow().clone();
+        let found = self.policies.borrow().for_application(&facts);
+        let policy = match found {
+            Match::One(policy) => policy,
+            Match::None => return self.release(app),
+            Match::Ambiguous(names) => {
+                if known.ambiguous != names {
+                    warn!(application = %app, policies = names.join(", "), "Several policies claim an application; nobody acts for it.");
+                    known.ambiguous = names;
+                }
+                return self.release(app);
+            }
+        };
+        known.ambiguous.clear();
+        self.rollouts.follow(app.clone(), facts.workloads.clone(), facts.in_cluster);
+        match &known.task {
+            Some(task) => {
+                task.policy.send_if_modified(|old| {
+                    let changed = **old != *policy;
+                    *old = policy;
+                    changed
+                });
+            }
+            None => {
+                info!(application = %app, policy = policy.name, "Watching an application.");
+                let (policy, rollout) = (watch::Sender::new(policy), watch::Sender::new(None));
+                let inbox =
+                    actor::Inbox::new(known.application.subscribe(), rollout.subscribe(), policy.subscribe());
+                let handle = tokio::spawn(actor::run(app.clone(), inbox, Arc::clone(&self.shared)));
+                known.task = Some(Task { policy, rollout, handle });
+            }
+        }
+    }
+
+    /// Nobody looks after this application any more; its saved state stays.
+    fn release(&mut self, app: &AppKey) {
+        if let Some(task) = self.known.get_mut(app).and_then(|known| known.task.take()) {
+            info!(application = %app, "No policy for this application any more.");
+            task.handle.abort();
+            self.rollouts.forget(app);
+            self.shared.fleet().forget(app);
+        }
+    }
+
+    fn forget(&mut self, app: &AppKey) {
+        self.release(app);
+        self.known.remove(app);
+    }
+
+    async fn stop(self) {
+        for known in self.known.into_values() {
+            if let Some(task) = known.task {
+                task.handle.abort();
+            }
+        }
+        self.shared.journal.flush().await;
+    }
+}

@@ -1,0 +1,99 @@
+//! Carries one action out and turns its outcome into an event.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::Shared;
+use crate::act::argocd::{self, Terminated};
+use crate::act::git::{Access, Identity, credentials};
+use crate::engine::action::{Action, MeasureOrder, RelateOrder, RevertOrder, RevertOutcome};
+use crate::engine::event::Event;
+use crate::engine::facts::AppKey;
+use crate::engine::policy::Policy;
+
+/// How long one revert may take, from the fetch to the server's answer. Less than
+/// [`REVERT_ANSWER_MAX`](crate::engine::decide::REVERT_ANSWER_MAX), after which it is asked for again.
+const REVERT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a question to Git may take.
+const RELATE_MAX: Duration = Duration::from_secs(60);
+
+/// Carries `action` out; the answer, where it has one.
+pub(super) async fn perform(
+    shared: Arc<Shared>,
+    app: AppKey,
+    policy: Arc<Policy>,
+    action: Action,
+) -> Option<Event> {
+    match action {
+        Action::Measure(order) => measure(&shared, &policy, order).await,
+        Action::Revert(order) => {
+            let rollback = order.rollback.clone();
+            let outcome = revert(&shared, &policy, *order).await;
+            Some(Event::Reverted { rollback, outcome })
+        }
+        Action::Relate(order) => Some(Event::Related(relate(&shared, &policy, order).await)),
+        Action::Refresh => {
+            if let Err(error) = argocd::refresh(&shared.clients.request, &app).await {
+                warn!(application = %app, %error, "Argo CD could not be asked to refresh; asked again soon.");
+            }
+            None
+        }
+        Action::Terminate { started_at } => {
+            match argocd::terminate(&shared.clients.request, &app, started_at).await {
+                Ok(Terminated::Asked) => info!(application = %app, "The stuck sync is being terminated."),
+                Ok(Terminated::NotRunning) => {
+                    info!(application = %app, "The stuck sync had ended by itself.")
+                }
+                Err(error) => warn!(application = %app, %error, "The stuck sync could not be terminated."),
+            }
+            None
+        }
+    }
+}
+
+async fn measure(shared: &Shared, policy: &Policy, order: MeasureOrder) -> Option<Event> {
+    // A policy with SLOs has a Prometheus: it is refused otherwise.
+    let prometheus = policy.prometheus.as_ref()?;
+    let answers = shared.slos.measure(&order, prometheus, Timestamp::now()).await;
+    Some(Event::Measured { round: order.round, answers })
+}
+
+async fn access(shared: &Shared, policy: &Policy, repo_url: &str, project: &str) -> Result<Access, String> {
+    let (client, namespace) = (&shared.clients.request, &shared.argocd_namespace);
+    credentials::resolve(client, namespace, repo_url, project, policy.git.secret.as_deref())
+        .await
+        .map_err(|error| error.to_string())
+}
+
+async fn revert(shared: &Arc<Shared>, policy: &Policy, order: RevertOrder) -> RevertOutcome {
+    let access = match access(shared, policy, &order.repo_url, &order.project).await {
+        Ok(access) => access,
+        Err(error) => return RevertOutcome::Failed { error },
+    };
+    let identity = Identity { name: policy.git.author_name.clone(), email: policy.git.author_email.clone() };
+    let git = Arc::clone(&shared.git);
+    let work = move || git.revert(&order, &access, &identity, Timestamp::now(), Instant::now() + REVERT_MAX);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => RevertOutcome::Failed { error: format!("the revert was broken off: {error}") },
+    }
+}
+
+async fn relate(
+    shared: &Arc<Shared>,
+    policy: &Policy,
+    order: RelateOrder,
+) -> Result<crate::engine::action::Relation, String> {
+    let access = access(shared, policy, &order.repo_url, &order.project).await?;
+    let git = Arc::clone(&shared.git);
+    let work = move || git.relate(&order, &access, Instant::now() + RELATE_MAX);
+    let related = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    related.map_err(|error| {
+        warn!(%error, "Two revisions could not be compared; asked again soon.");
+        error.to_string()
+    })
+}
