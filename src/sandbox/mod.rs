@@ -10,6 +10,7 @@ pub mod apiserver;
 mod clock;
 mod developer;
 mod json;
+pub mod prometheus;
 pub mod reconciler;
 mod server;
 
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use self::apiserver::{APP_PROJECTS, APPLICATIONS, ApiError, ApiServer, NAMESPACES, Store};
 pub use self::clock::Clock;
 pub use self::developer::{Developer, DeveloperError};
+use self::prometheus::{Metrics, Prometheus};
 use self::reconciler::{Pace, Reconciler};
 pub use self::server::ServerError;
 
@@ -85,6 +87,8 @@ impl Options {
 pub struct Sandbox {
     /// The API server, with its objects and its faults.
     pub api: ApiServer,
+    /// Prometheus, with its faults.
+    pub prometheus: Prometheus,
     clock: Clock,
     repository: PathBuf,
     developer: Developer,
@@ -95,12 +99,15 @@ pub struct Sandbox {
 /// All that moves with time.
 #[derive(Debug)]
 struct World {
+    store: Store,
     reconciler: Reconciler,
+    metrics: Metrics,
 }
 
 impl World {
     fn tick(&mut self, now: Timestamp) {
         self.reconciler.tick(now);
+        self.metrics.tick(&self.store, now);
     }
 }
 
@@ -130,15 +137,24 @@ impl Sandbox {
             "destinations": [{"server": "*", "namespace": "*"}]}});
         store.create(&APP_PROJECTS, ARGOCD_NAMESPACE, project)?;
         store.create(&APPLICATIONS, ARGOCD_NAMESPACE, application(&repository_url(&repository)))?;
-        let world = Arc::new(Mutex::new(World { reconciler: Reconciler::new(store.clone(), pace) }));
+        let metrics = Metrics::new(clock.clone());
+        let reconciler = Reconciler::new(store.clone(), pace);
+        let world = World { store: store.clone(), reconciler, metrics: metrics.clone() };
+        let world = Arc::new(Mutex::new(world));
         let api = ApiServer::start(store).await?;
+        let prometheus = Prometheus::start(metrics).await?;
         let task = running.then(|| tokio::spawn(run(Arc::clone(&world), clock.clone())));
-        Ok(Self { api, clock, repository, developer, world, task })
+        Ok(Self { api, prometheus, clock, repository, developer, world, task })
     }
 
     /// The API server's address.
     pub fn api_url(&self) -> &str {
         self.api.url()
+    }
+
+    /// Prometheus' address.
+    pub fn prometheus_url(&self) -> &str {
+        self.prometheus.url()
     }
 
     /// The objects.
@@ -188,6 +204,7 @@ impl Sandbox {
             task.abort();
         }
         self.api.stop().await;
+        self.prometheus.stop().await;
     }
 }
 

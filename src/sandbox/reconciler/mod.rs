@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use self::argocd::ArgoCd;
 use self::deployment::Deployments;
+pub(crate) use self::deployment::is_ready;
 use self::kubelet::Kubelet;
 use super::apiserver::Store;
 
