@@ -2,48 +2,53 @@
 
 use serde_json::{Map, Value};
 
+/// The value at a JSON pointer without escapes or indices: the standard one is ten times slower unoptimised.
+pub(crate) fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, key| value.get(key))
+}
+
 /// The text at a JSON pointer; empty when there is none.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    at(value, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The whole number at a JSON pointer, if there is one.
 pub(crate) fn number(value: &Value, pointer: &str) -> Option<i64> {
-    value.pointer(pointer).and_then(Value::as_i64)
+    at(value, pointer).and_then(Value::as_i64)
 }
 
 /// The list at a JSON pointer; empty when there is none.
 pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    at(value, pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The value of an annotation, if it is set.
 pub(crate) fn annotation<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
-    value.pointer("/metadata/annotations")?.get(name)?.as_str()
+    at(value, "/metadata/annotations")?.get(name)?.as_str()
 }
 
 /// Writes `to` at a path of keys, making the objects on the way.
 pub(crate) fn set(value: &mut Value, path: &[&str], to: Value) {
-    let mut at = value;
+    let mut place = value;
     for key in path {
-        if !at.is_object() {
-            *at = Value::Object(Map::new());
+        if !place.is_object() {
+            *place = Value::Object(Map::new());
         }
-        let Some(object) = at.as_object_mut() else { return };
-        at = object.entry(*key).or_insert(Value::Null);
+        let Some(object) = place.as_object_mut() else { return };
+        place = object.entry(*key).or_insert(Value::Null);
     }
-    *at = to;
+    *place = to;
 }
 
 /// Removes what is at a path of keys.
 pub(crate) fn remove(value: &mut Value, path: &[&str]) {
     let Some((last, parents)) = path.split_last() else { return };
-    let mut at = value;
+    let mut place = value;
     for key in parents {
-        let Some(next) = at.get_mut(*key) else { return };
-        at = next;
+        let Some(next) = place.get_mut(*key) else { return };
+        place = next;
     }
-    if let Some(object) = at.as_object_mut() {
+    if let Some(object) = place.as_object_mut() {
         object.remove(*last);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::{Generation, Resource};
-use crate::sandbox::json::{number, remove, set};
+use crate::sandbox::json::{at, number, remove, set};
 
 /// Which part of an object a write may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn copy(to: &mut Value, from: &Value, path: &[&str]) {
 }
 
 fn moves_generation(resource: &Resource, current: &Value, next: &Value) -> bool {
-    let differs = |pointer: &str| current.pointer(pointer) != next.pointer(pointer);
+    let differs = |pointer: &str| at(current, pointer) != at(next, pointer);
     match resource.generation {
         Generation::None => false,
         Generation::Spec => differs("/spec"),

@@ -18,7 +18,7 @@ use super::parts::Part;
 use super::select::Selector;
 use super::store::{Preconditions, Store};
 use super::watch::{WatchOrder, body as watch_body, start_version};
-use crate::sandbox::json::text;
+use crate::sandbox::json::{at, text};
 
 /// The largest request body, as the API server's limit.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -241,7 +241,7 @@ fn write(
         }
         (&Method::DELETE, Some(name)) => {
             let options = if body.is_empty() { Value::Null } else { parse()? };
-            let given = |pointer: &str| options.pointer(pointer)?.as_str().map(str::to_owned);
+            let given = |pointer: &str| at(&options, pointer)?.as_str().map(str::to_owned);
             let expect = Preconditions {
                 uid: given("/preconditions/uid"),
                 resource_version: given("/preconditions/resourceVersion"),

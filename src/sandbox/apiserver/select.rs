@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::sandbox::json::text;
+use crate::sandbox::json::{at, text};
 
 /// Which objects a list or a watch wants.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +49,7 @@ impl Selector {
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        let label =
-            |name: &str| object.pointer("/metadata/labels").and_then(|labels| labels.get(name)?.as_str());
+        let label = |name: &str| at(object, "/metadata/labels").and_then(|labels| labels.get(name)?.as_str());
         self.terms.iter().all(|term| match term {
             Term::Label { name, value, equal } => (label(name) == Some(value)) == *equal,
             Term::Exists { name, wanted } => label(name).is_some() == *wanted,

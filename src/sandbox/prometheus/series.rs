@@ -122,7 +122,9 @@ impl Database {
         }
         let oldest = at - RETENTION.as_secs_f64();
         self.series.retain(|_, samples| {
-            samples.retain(|sample| sample.at >= oldest);
+            while samples.front().is_some_and(|sample| sample.at < oldest) {
+                samples.pop_front();
+            }
             !samples.is_empty()
         });
     }

@@ -12,7 +12,7 @@ use super::render::{Rendered, render, resolve};
 use super::sync::Progress;
 use crate::sandbox::apiserver::{APPLICATIONS, ApiError, Part, Store};
 use crate::sandbox::clock::{between, later, whole_seconds};
-use crate::sandbox::json::{annotation, list, number, remove, set, text};
+use crate::sandbox::json::{annotation, at, list, number, remove, set, text};
 
 const REFRESH: &str = "argocd.argoproj.io/refresh";
 
@@ -37,6 +37,8 @@ pub(super) struct Memory {
     compared: Option<(Value, Rendered)>,
     /// A result that differs from the written one, and since when.
     unwritten: Option<(Health, &'static str, Timestamp)>,
+    /// The store's version at the last look at the cluster that found nothing new.
+    settled: Option<u64>,
     pub(super) operation: Option<Progress>,
 }
 
@@ -56,6 +58,7 @@ impl ArgoCd {
                 compare_at: None,
                 compared: None,
                 unwritten: None,
+                settled: None,
                 operation: None,
             });
             // Fails only when somebody deleted or changed the Application in between; the next look sees that.
@@ -71,7 +74,7 @@ impl ArgoCd {
         memory: &mut Memory,
         now: Timestamp,
     ) -> Result<(), ApiError> {
-        let source = application.pointer("/spec/source").cloned().unwrap_or_default();
+        let source = at(application, "/spec/source").cloned().unwrap_or_default();
         let mut due = annotation(application, REFRESH).is_some()
             || now >= memory.resync_at
             || memory.compare_at.is_some_and(|at| now >= at);
@@ -85,6 +88,7 @@ impl ArgoCd {
             memory.resync_at = later(now, self.pace.resync);
             memory.compare_at = None;
             memory.unwritten = None;
+            memory.settled = None;
             Self::compare_with_git(store, application, memory, source, now)?;
         } else {
             self.look_at_live(store, application, memory, now)?;
@@ -125,7 +129,7 @@ impl ArgoCd {
             write_health(app, health, now);
             write_comparison(app, &comparison);
             set(app, &["status", "sync", "revision"], json!(rendered.revision));
-            let destination = app.pointer("/spec/destination").cloned();
+            let destination = at(app, "/spec/destination").cloned();
             let to = json!({"source": source, "destination": destination});
             set(app, &["status", "sync", "comparedTo"], to);
             set(app, &["status", "reconciledAt"], json!(whole_seconds(now)));
@@ -152,11 +156,16 @@ impl ArgoCd {
         now: Timestamp,
     ) -> Result<(), ApiError> {
         let Some((_, rendered)) = &memory.compared else { return Ok(()) };
+        let version = store.version();
+        if memory.settled == Some(version) {
+            return Ok(());
+        }
         let comparison = compare(store, application, rendered);
         let seen = (of_all(store, &rendered.manifests), comparison.status());
         let written = (text(application, "/status/health/status"), text(application, "/status/sync/status"));
         if (seen.0.name(), seen.1) == written {
             memory.unwritten = None;
+            memory.settled = Some(version);
             return Ok(());
         }
         let since = match memory.unwritten {
@@ -187,8 +196,7 @@ fn auto_sync(
     wanted: &Rendered,
     comparison: &Comparison,
 ) -> Result<Option<String>, ApiError> {
-    let automated =
-        application.pointer("/spec/syncPolicy/automated").filter(|automated| !automated.is_null());
+    let automated = at(application, "/spec/syncPolicy/automated").filter(|automated| !automated.is_null());
     let Some(automated) = automated else { return Ok(None) };
     let yes = |field: &str| automated.get(field).and_then(Value::as_bool);
     if yes("enabled") == Some(false) || comparison.synced() || application.get("operation").is_some() {
@@ -199,13 +207,13 @@ fn auto_sync(
         return Ok(None);
     }
     let mut sync = json!({"revision": wanted.revision, "prune": prune});
-    if let Some(options) = application.pointer("/spec/syncPolicy/syncOptions") {
+    if let Some(options) = at(application, "/spec/syncPolicy/syncOptions") {
         set(&mut sync, &["syncOptions"], options.clone());
     }
     // One attempt for each revision and source; after that only self-healing, of what differs.
-    let last = |pointer: &str| application.pointer(&format!("/status/operationState/syncResult/{pointer}"));
+    let last = |pointer: &str| at(application, &format!("/status/operationState/syncResult/{pointer}"));
     let attempted = last("revision") == Some(&json!(wanted.revision))
-        && last("source") == application.pointer("/spec/source");
+        && last("source") == at(application, "/spec/source");
     if attempted {
         if text(application, "/status/operationState/phase") != "Succeeded" {
             let message = text(application, "/status/operationState/message");
@@ -223,7 +231,7 @@ fn auto_sync(
         set(&mut sync, &["autoHealAttemptsCount"], json!(attempts));
         set(&mut sync, &["resources"], json!(comparison.differing));
     }
-    let retry = application.pointer("/spec/syncPolicy/retry").cloned();
+    let retry = at(application, "/spec/syncPolicy/retry").cloned();
     let retry = retry.unwrap_or_else(|| json!({"limit": AUTO_SYNC_RETRIES}));
     let operation = json!({"sync": sync, "initiatedBy": {"automated": true}, "retry": retry});
     edit(store, application, |app| set(app, &["operation"], operation))?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::render::{Manifest, Rendered, TRACKING_ID};
 use crate::sandbox::apiserver::{ALL, Resource, Store};
-use crate::sandbox::json::{annotation, text};
+use crate::sandbox::json::{annotation, at, text};
 
 /// The result of a comparison.
 pub(super) struct Comparison {
@@ -89,9 +89,9 @@ pub(super) fn extra(
 fn is_live(manifest: &Manifest, live: &Value) -> bool {
     parts(&manifest.object).all(|(part, wanted)| live.get(part) == Some(wanted))
         && ["labels", "annotations"].iter().all(|field| {
-            let wanted = manifest.object.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+            let wanted = at(&manifest.object, &format!("/metadata/{field}")).and_then(Value::as_object);
             wanted.into_iter().flatten().all(|(name, value)| {
-                live.pointer(&format!("/metadata/{field}")).and_then(|live| live.get(name)) == Some(value)
+                at(live, &format!("/metadata/{field}")).and_then(|live| live.get(name)) == Some(value)
             })
         })
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::rolling::{Replicas, Strategy};
 use crate::sandbox::apiserver::{DEPLOYMENTS, PODS, Part, REPLICA_SETS, Store, short_hash};
 use crate::sandbox::clock::{between, whole_seconds};
-use crate::sandbox::json::{annotation, list, number, set, text};
+use crate::sandbox::json::{annotation, at, list, number, set, text};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -32,7 +32,7 @@ struct Progress {
     updated: i64,
     available: i64,
     old: i64,
-    at: Timestamp,
+    since: Timestamp,
 }
 
 /// A ReplicaSet with its pods.
@@ -82,7 +82,7 @@ impl Deployments {
             number = newest + 1;
             annotate(store, namespace, new.name(), number);
         }
-        if deployment.pointer("/spec/paused") != Some(&json!(true)) {
+        if at(deployment, "/spec/paused") != Some(&json!(true)) {
             let old: Vec<Replicas> = sets.iter().map(|set| set.replicas.clone()).collect();
             let (size, sizes) = Strategy::of(deployment).next(&new.replicas, &old);
             scale(store, namespace, &new, size);
@@ -156,20 +156,25 @@ impl Deployments {
         let hash = template_hash(deployment);
         let name = new.map_or_else(|| set_name(deployment, &hash), |set| set.name().to_owned());
         let uid = text(deployment, "/metadata/uid").to_owned();
-        let fresh =
-            Progress { hash, updated: counts.updated, available: counts.available, old: counts.old, at: now };
+        let fresh = Progress {
+            hash,
+            updated: counts.updated,
+            available: counts.available,
+            old: counts.old,
+            since: now,
+        };
         let known = self.progress.entry(uid).or_insert_with(|| fresh.clone());
         let moved = known.hash != fresh.hash
             || counts.updated > known.updated
             || counts.available > known.available
             || counts.old < known.old;
-        let at = if moved { now } else { known.at };
-        *known = Progress { at, ..fresh };
-        let deadline = deployment.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_u64);
+        let since = if moved { now } else { known.since };
+        *known = Progress { since, ..fresh };
+        let deadline = at(deployment, "/spec/progressDeadlineSeconds").and_then(Value::as_u64);
         let deadline = Duration::from_secs(deadline.unwrap_or(PROGRESS_DEADLINE_SECONDS));
         let (status, reason, message) = if counts.complete() {
             ("True", "NewReplicaSetAvailable", format!("ReplicaSet \"{name}\" has successfully progressed."))
-        } else if between(at, now) > deadline {
+        } else if between(since, now) > deadline {
             ("False", "ProgressDeadlineExceeded", format!("ReplicaSet \"{name}\" has timed out progressing."))
         } else if new.is_none() {
             ("True", "NewReplicaSetCreated", format!("Created new replica set \"{name}\""))
@@ -177,7 +182,7 @@ impl Deployments {
             ("True", "ReplicaSetUpdated", format!("ReplicaSet \"{name}\" is progressing."))
         };
         json!({"type": "Progressing", "status": status, "reason": reason, "message": message,
-               "lastUpdateTime": whole_seconds(at)})
+               "lastUpdateTime": whole_seconds(since)})
     }
 
     /// Makes as many pods as a ReplicaSet wants, and reports on them.
@@ -257,7 +262,7 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
 }
 
 fn label<'a>(object: &'a Value, name: &str) -> &'a str {
-    object.pointer("/metadata/labels").and_then(|labels| labels.get(name)?.as_str()).unwrap_or_default()
+    at(object, "/metadata/labels").and_then(|labels| labels.get(name)?.as_str()).unwrap_or_default()
 }
 
 fn revision(object: &Value) -> i64 {
@@ -266,7 +271,7 @@ fn revision(object: &Value) -> i64 {
 
 /// The hash of a Deployment's pod template.
 fn template_hash(deployment: &Value) -> String {
-    let template = deployment.pointer("/spec/template").map(ToString::to_string).unwrap_or_default();
+    let template = at(deployment, "/spec/template").map(ToString::to_string).unwrap_or_default();
     // FNV-1a; Kubernetes uses its 32-bit form over another text.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in template.bytes() {
@@ -285,14 +290,14 @@ fn owner(object: &Value, api_version: &str, kind: &str) -> Value {
 }
 
 fn replica_set(deployment: &Value, hash: &str, revision: i64) -> Value {
-    let mut template = deployment.pointer("/spec/template").cloned().unwrap_or_default();
+    let mut template = at(deployment, "/spec/template").cloned().unwrap_or_default();
     set(&mut template, &["metadata", "labels", TEMPLATE_HASH], json!(hash));
-    let mut selector = deployment.pointer("/spec/selector").cloned().unwrap_or_default();
+    let mut selector = at(deployment, "/spec/selector").cloned().unwrap_or_default();
     set(&mut selector, &["matchLabels", TEMPLATE_HASH], json!(hash));
     json!({
         "metadata": {
             "name": set_name(deployment, hash),
-            "labels": template.pointer("/metadata/labels"),
+            "labels": at(&template, "/metadata/labels"),
             "annotations": {REVISION: revision.to_string()},
             "ownerReferences": owner(deployment, "apps/v1", "Deployment"),
         },
@@ -301,15 +306,15 @@ fn replica_set(deployment: &Value, hash: &str, revision: i64) -> Value {
 }
 
 fn pod(set: &Set, serial: u64) -> Value {
-    let template = set.object.pointer("/spec/template").cloned().unwrap_or_default();
+    let template = at(&set.object, "/spec/template").cloned().unwrap_or_default();
     let mut spec = template.get("spec").cloned().unwrap_or_default();
     crate::sandbox::json::set(&mut spec, &["nodeName"], json!("sandbox"));
     json!({
         "metadata": {
             "name": format!("{}-{}", set.name(), short_hash(serial, 5)),
             "generateName": format!("{}-", set.name()),
-            "labels": template.pointer("/metadata/labels"),
-            "annotations": template.pointer("/metadata/annotations").cloned().unwrap_or_else(|| json!({})),
+            "labels": at(&template, "/metadata/labels"),
+            "annotations": at(&template, "/metadata/annotations").cloned().unwrap_or_else(|| json!({})),
             "ownerReferences": owner(&set.object, "apps/v1", "ReplicaSet"),
         },
         "spec": spec,

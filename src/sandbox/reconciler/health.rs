@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::render::Manifest;
 use crate::sandbox::apiserver::{DEPLOYMENTS, Store};
-use crate::sandbox::json::{list, number, text};
+use crate::sandbox::json::{at, list, number, text};
 
 /// Argo CD's health, best first; the worst resource decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub(super) fn of(store: &Store, manifest: &Manifest) -> Option<Health> {
 /// Argo CD's rule for Deployments.
 fn deployment(live: &Value) -> Health {
     let count = |pointer: &str| number(live, pointer).unwrap_or_default();
-    if live.pointer("/spec/paused") == Some(&Value::Bool(true)) {
+    if at(live, "/spec/paused") == Some(&Value::Bool(true)) {
         return Health::Suspended;
     }
     if count("/metadata/generation") > count("/status/observedGeneration") {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::sandbox::json::{number, text};
+use crate::sandbox::json::{at, number, text};
 
 /// One ReplicaSet as the strategy sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) struct Strategy {
 impl Strategy {
     pub(super) fn of(deployment: &Value) -> Self {
         let desired = number(deployment, "/spec/replicas").unwrap_or(1);
-        let part = |pointer: &str, up: bool| share(deployment.pointer(pointer), desired, up);
+        let part = |pointer: &str, up: bool| share(at(deployment, pointer), desired, up);
         let surge = part("/spec/strategy/rollingUpdate/maxSurge", true);
         let unavailable = part("/spec/strategy/rollingUpdate/maxUnavailable", false);
         Self {

@@ -9,7 +9,7 @@ use super::health::{Health, of};
 use super::render::{Manifest, Rendered, render, resolve};
 use crate::sandbox::apiserver::{ApiError, Part, Store};
 use crate::sandbox::clock::{later, whole_seconds};
-use crate::sandbox::json::{list, number, remove, set, text};
+use crate::sandbox::json::{at, list, number, remove, set, text};
 
 /// Argo CD's default for `spec.revisionHistoryLimit`.
 const HISTORY_MAX: i64 = 10;
@@ -100,7 +100,7 @@ impl ArgoCd {
         match revision.and_then(|revision| render(application, &revision)) {
             Ok(wanted) => {
                 edit(store, application, |app| {
-                    let source = app.pointer("/spec/source").cloned();
+                    let source = at(app, "/spec/source").cloned();
                     let result = json!({"revision": wanted.revision, "source": source, "resources": []});
                     set(app, &["status", "operationState", "syncResult"], result);
                 })?;
@@ -263,7 +263,7 @@ fn apply(store: &Store, manifest: &Manifest) -> Result<String, String> {
             set(live, &[part], wanted.clone());
         }
         for field in ["labels", "annotations"] {
-            let wanted = manifest.object.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+            let wanted = at(&manifest.object, &format!("/metadata/{field}")).and_then(Value::as_object);
             for (name, value) in wanted.into_iter().flatten() {
                 set(live, &["metadata", field, name], value.clone());
             }
@@ -274,7 +274,7 @@ fn apply(store: &Store, manifest: &Manifest) -> Result<String, String> {
 }
 
 fn prune(store: &Store, application: &Value, wanted: &Rendered) -> Vec<Value> {
-    let allowed = application.pointer("/operation/sync/prune") == Some(&json!(true));
+    let allowed = at(application, "/operation/sync/prune") == Some(&json!(true));
     let mut results = Vec::new();
     for (resource, live) in extra(store, application, wanted) {
         let (namespace, name) = (text(&live, "/metadata/namespace"), text(&live, "/metadata/name"));
@@ -297,7 +297,7 @@ fn prune(store: &Store, application: &Value, wanted: &Rendered) -> Vec<Value> {
 /// Adds a complete sync to the history; Argo CD does so before it calls the operation `Succeeded`.
 fn record(app: &mut Value, revision: &str, now: Timestamp) {
     if !list(app, "/operation/sync/resources").is_empty()
-        || app.pointer("/operation/sync/dryRun") == Some(&json!(true))
+        || at(app, "/operation/sync/dryRun") == Some(&json!(true))
     {
         return;
     }
@@ -307,9 +307,9 @@ fn record(app: &mut Value, revision: &str, now: Timestamp) {
         "id": id,
         "revision": revision,
         "deployedAt": whole_seconds(now),
-        "deployStartedAt": app.pointer("/status/operationState/startedAt"),
-        "source": app.pointer("/spec/source"),
-        "initiatedBy": app.pointer("/operation/initiatedBy").cloned().unwrap_or_else(|| json!({})),
+        "deployStartedAt": at(app, "/status/operationState/startedAt"),
+        "source": at(app, "/spec/source"),
+        "initiatedBy": at(app, "/operation/initiatedBy").cloned().unwrap_or_else(|| json!({})),
     }));
     let limit = number(app, "/spec/revisionHistoryLimit").unwrap_or(HISTORY_MAX);
     let surplus = history.len().saturating_sub(usize::try_from(limit).unwrap_or_default());
