@@ -50,6 +50,18 @@ impl Developer {
         self.try_commit(files, message, author).map_err(failed)
     }
 
+    /// The newest commit's id.
+    pub fn tip(&self) -> Result<String, DeveloperError> {
+        let name = format!("refs/heads/{}", self.branch);
+        let found = Repository::open_bare(&self.repository)
+            .and_then(|repository| Ok(repository.find_reference(&name)?.peel_to_commit()?.id().to_string()));
+        found.map_err(|source| DeveloperError {
+            what: format!("find `{}`", self.branch),
+            path: self.repository.clone(),
+            source,
+        })
+    }
+
     fn try_commit(
         &self,
         files: &[(&str, Option<&str>)],

@@ -8,6 +8,7 @@
 
 pub mod apiserver;
 mod clock;
+pub mod demo;
 mod developer;
 mod json;
 pub mod prometheus;

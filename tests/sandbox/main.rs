@@ -7,6 +7,7 @@
 )]
 
 mod apiserver;
+mod demo;
 mod prometheus;
 mod reconciler;
 mod world;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, WatchEvent, WatchParams};
+use kube::{Api, Client, Config};
 use lastgood::sandbox::apiserver::REPLICA_SETS;
-use lastgood::sandbox::{APP, shop_manifest};
+use lastgood::sandbox::{APP, Sandbox, shop_manifest};
 use serde_json::json;
 
 use crate::world::{World, applications};
@@ -256,4 +257,25 @@ async fn what_left_git_is_pruned_with_its_pods() {
     world.sandbox.developer().commit(&files, "shop: no cart\n", "Bob <bob@example.com>").unwrap();
     world.seconds(6);
     assert_eq!((world.pods().len(), world.app("/status/sync/status")), (3, "Synced".into()));
+}
+
+#[tokio::test]
+async fn it_runs_by_itself_and_stops_while_somebody_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::start(dir.path()).await.unwrap();
+    let client = Client::try_from(Config::new(sandbox.api_url().parse().unwrap())).unwrap();
+    let apps = applications(&client);
+    let mut events = apps.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    loop {
+        let (WatchEvent::Added(app) | WatchEvent::Modified(app)) = events.try_next().await.unwrap().unwrap()
+        else {
+            panic!("neither new nor changed");
+        };
+        if app.data.pointer("/status/operationState/phase") == Some(&json!("Succeeded")) {
+            break;
+        }
+    }
+    let stopped = tokio::time::timeout(Duration::from_millis(500), sandbox.stop()).await;
+    assert!(stopped.is_ok());
+    assert!(events.try_next().await.unwrap().is_none());
 }
