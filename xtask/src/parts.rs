@@ -17,7 +17,8 @@ struct Part {
     module: &'static str,
     /// Packages and the names of their programs.
     programs: &'static [(&'static str, &'static str)],
-    /// Linker flags; `{version}`, `{major}` and `{minor}` stand for the module's version.
+    /// Linker flags; `{version}` stands for the module's version, `{number}` for that without its `v`, `{major}` and
+    /// `{minor}` for its parts.
     ldflags: &'static str,
     /// Files or folders of the module, and where they go.
     files: &'static [(&'static str, &'static str)],
@@ -68,7 +69,7 @@ const PARTS: [Part; 6] = [
         name: "argocd",
         module: "github.com/argoproj/argo-cd/v3",
         programs: &[("github.com/argoproj/argo-cd/v3/cmd", "argocd")],
-        ldflags: "-s -w -X github.com/argoproj/argo-cd/v3/common.version={version}",
+        ldflags: "-s -w -X github.com/argoproj/argo-cd/v3/common.version={number}",
         files: &[
             ("manifests/crds/application-crd.yaml", "crds/application-crd.yaml"),
             ("manifests/crds/applicationset-crd.yaml", "crds/applicationset-crd.yaml"),
@@ -173,12 +174,15 @@ impl Part {
 
     fn ldflags(&self, source: &Path) -> Result<String> {
         let version = go(source, &["list", "-m", "-f", "{{.Version}}", self.module])?;
-        let mut numbers = version.trim_start_matches('v').split('.');
+        let number = version.trim_start_matches('v');
+        let mut numbers = number.split('.');
         let (major, minor) = numbers
             .next()
             .zip(numbers.next())
             .with_context(|| format!("the version `{version}` of {} has no minor number", self.module))?;
-        Ok(self.ldflags.replace("{version}", &version).replace("{major}", major).replace("{minor}", minor))
+        let values =
+            [("{version}", version.as_str()), ("{number}", number), ("{major}", major), ("{minor}", minor)];
+        Ok(values.iter().fold(self.ldflags.to_owned(), |flags, (name, value)| flags.replace(name, value)))
     }
 }
 
