@@ -1,0 +1,115 @@
+//! What a bad commit does to an application, and that the daemon undoes it.
+
+use anyhow::{Result, ensure};
+
+use crate::app::AppSpec;
+use crate::e2e_stack::argocd_agrees;
+use crate::manifests::{CHART, migration, values};
+use crate::scenario::Scenario;
+use crate::story::{
+    File, Shop, check_last_good_still, deploy, follow_rollback, policy, stays_at_one_rollback,
+    stays_unpushed, wait_last_good, wait_state_says,
+};
+
+/// A good deploy becomes last good, and nothing is pushed.
+pub(crate) async fn good_deploy(scenario: &Scenario) -> Result<()> {
+    let shop = Shop::open(scenario).await?;
+    let better = shop.release("v3").await?;
+    shop.app.wait_healthy(&better).await?;
+    wait_last_good(&shop.app, &better).await?;
+    stays_unpushed(&shop.repository).await
+}
+
+/// An image that cannot be pulled is reverted.
+pub(crate) async fn missing_image(scenario: &Scenario) -> Result<()> {
+    reverted(scenario, "missing").await
+}
+
+/// A container that crashes again and again is reverted.
+pub(crate) async fn crash_loop(scenario: &Scenario) -> Result<()> {
+    reverted(scenario, "crash").await
+}
+
+/// A breach of an SLO is reverted although every pod is ready.
+pub(crate) async fn slo_breach(scenario: &Scenario) -> Result<()> {
+    reverted(scenario, "errors").await
+}
+
+async fn reverted(scenario: &Scenario, tag: &str) -> Result<()> {
+    let shop = Shop::open(scenario).await?;
+    let before = shop.repository.developer.read("app/web.yaml").await?;
+    let bad = shop.release(tag).await?;
+    let rollback = follow_rollback(scenario, &shop, &bad).await?;
+    let changed = shop.repository.developer.changed(&rollback.sha).await?;
+    ensure!(changed == ["app/web.yaml"], "the rollback changed {changed:?}");
+    let after = shop.repository.developer.read("app/web.yaml").await?;
+    ensure!(after == before, "the file is not what it was at last good:\n{after}");
+    stays_at_one_rollback(&shop.repository).await
+}
+
+/// A hook's Job that makes the sync fail is reverted, although nothing of the bad commit ever ran.
+pub(crate) async fn failing_hook(scenario: &Scenario) -> Result<()> {
+    let mut shop = Shop::open(scenario).await?;
+    let job = migration(&shop.app.name, "ok");
+    let files: [File<'_>; 1] = [("app/migration.yaml", Some(&job))];
+    shop.good = deploy(&shop.repository, &[&shop.app], "Migrate before each sync", &files).await?;
+    wait_last_good(&shop.app, &shop.good).await?;
+
+    let job = migration(&shop.app.name, "fail");
+    let web = crate::manifests::web(&shop.app.name, "v3");
+    let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&web))];
+    let bad = shop.repository.developer.commit("Migrate to v3", &files).await?;
+    shop.app.notify().await?;
+    follow_rollback(scenario, &shop, &bad).await?;
+    stays_at_one_rollback(&shop.repository).await
+}
+
+/// A Helm chart with automated pruning: bad values take a resource away, and their revert brings it back.
+pub(crate) async fn helm_guestbook(scenario: &Scenario) -> Result<()> {
+    let repository = scenario.repository().await?;
+    let spec = AppSpec {
+        target_revision: "HEAD",
+        create_namespace: true,
+        ..AppSpec::new("helm-guestbook", "helm-guestbook")
+    };
+    let app = scenario.application(&repository, spec).await?;
+    let first = values("v1", true);
+    let chart = CHART.map(|(path, content)| (format!("helm-guestbook/{path}"), content));
+    let mut files: Vec<File<'_>> =
+        chart.iter().map(|(path, content)| (path.as_str(), Some(*content))).collect();
+    files.push(("helm-guestbook/values.yaml", Some(&first)));
+    deploy(&repository, &[&app], "Open the guestbook", &files).await?;
+    let daemon = scenario.daemon("daemon", &[policy(scenario, &app)]).await?;
+    let second = values("v2", true);
+    let files: [File<'_>; 1] = [("helm-guestbook/values.yaml", Some(&second))];
+    let good = deploy(&repository, &[&app], "Release v2", &files).await?;
+    wait_last_good(&app, &good).await?;
+    let shop = Shop { repository, app, daemon, good };
+    let banner = shop.app.config_map_uid("helm-guestbook-banner").await?;
+
+    let third = values("missing", false);
+    let files: [File<'_>; 1] = [("helm-guestbook/values.yaml", Some(&third))];
+    let bad = shop.repository.developer.commit("Release v3 without a banner", &files).await?;
+    shop.app.notify().await?;
+    let rollback = follow_rollback(scenario, &shop, &bad).await?;
+    let changed = shop.repository.developer.changed(&rollback.sha).await?;
+    ensure!(changed == ["helm-guestbook/values.yaml"], "the rollback changed {changed:?}");
+    let after = shop.app.config_map_uid("helm-guestbook-banner").await?;
+    ensure!(after != banner, "the banner was never pruned, so nothing was shown");
+    argocd_agrees(scenario, &shop.app, &rollback.sha).await?;
+    stays_at_one_rollback(&shop.repository).await
+}
+
+/// While Prometheus is down, failing requests are nobody's proof: nothing is reverted, and nothing becomes good.
+pub(crate) async fn prometheus_down(scenario: &Scenario) -> Result<()> {
+    let shop = Shop::open(scenario).await?;
+    shop.daemon.kill()?;
+    let mut blind = policy(scenario, &shop.app);
+    blind.prometheus.clone_from(&scenario.stack.prometheus.dead_url);
+    let _daemon = scenario.daemon("daemon", &[blind]).await?;
+    let bad = shop.release("errors").await?;
+    shop.app.wait_healthy(&bad).await?;
+    wait_state_says(&shop.app, "inconclusive").await?;
+    stays_unpushed(&shop.repository).await?;
+    check_last_good_still(&shop.app, &shop.good).await
+}
