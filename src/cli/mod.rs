@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 pub mod check;
+pub mod demo;
 pub mod run;
 
 use std::io::Write;
@@ -22,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Checks policy files without a cluster; says what is wrong and where.
     Check(check::Check),
+    /// Shows the main job on an embedded sandbox, with no cluster.
+    Demo(demo::Demo),
     /// Runs the daemon.
     Run(run::Run),
 }
@@ -31,6 +34,7 @@ impl Cli {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(check) => check.run(out),
+            Command::Demo(demo) => demo.run(out),
             Command::Run(run) => run.run(),
         }
     }
