@@ -1,5 +1,11 @@
 //! Reverts in real repositories: what is pushed, what is refused, and what is found to be done already.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail"
+)]
 
 #[path = "support/git_http.rs"]
 mod git_http;
@@ -12,6 +18,8 @@ mod branches;
 mod content;
 #[path = "git/done_already.rs"]
 mod done_already;
+#[path = "git/from_the_cluster.rs"]
+mod from_the_cluster;
 #[path = "git/over_http.rs"]
 mod over_http;
 #[path = "git/over_ssh.rs"]

@@ -145,6 +145,7 @@ async fn backend(root: &Path, method: &Method, uri: &Uri, headers: &HeaderMap, b
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TEST_FSYNC", "0")
         .env("PATH_INFO", uri.path())
         .env("QUERY_STRING", uri.query().unwrap_or_default())
         .env("REQUEST_METHOD", method.as_str())

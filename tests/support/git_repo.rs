@@ -91,7 +91,18 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
 pub(crate) fn run(dir: &Path, args: &[&str]) -> Output {
     Command::new("git")
         .current_dir(dir)
-        .args(["-c", "protocol.file.allow=always", "-c", "core.autocrlf=false", "-c", "commit.gpgSign=false"])
+        .args([
+            "-c",
+            "protocol.file.allow=always",
+            "-c",
+            "core.autocrlf=false",
+            "-c",
+            "commit.gpgSign=false",
+            "-c",
+            "core.fsync=none",
+            "-c",
+            "gc.auto=0",
+        ])
         .args(args)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -100,6 +111,7 @@ pub(crate) fn run(dir: &Path, args: &[&str]) -> Output {
         .env("GIT_COMMITTER_NAME", "Ann")
         .env("GIT_COMMITTER_EMAIL", "ann@example.org")
         .env("GIT_EDITOR", "true")
+        .env("GIT_TEST_FSYNC", "0")
         .output()
         .unwrap()
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::{
@@ -47,15 +48,18 @@ impl Cache {
         if self.packs() > PACKS_MAX || self.dir.join("shallow").exists() {
             self.discard()?;
         }
-        match Repository::open_bare(&self.dir) {
-            Ok(repo) => Ok(repo),
-            Err(_) => {
-                self.discard()?;
-                let mut options = RepositoryInitOptions::new();
-                options.bare(true).external_template(false).mkpath(true);
-                Repository::init_opts(&self.dir, &options).map_err(|e| self.broken(e.message()))
-            }
+        if let Ok(repo) = Repository::open_bare(&self.dir) {
+            return Ok(repo);
         }
+        self.discard()?;
+        if let Some(root) = self.dir.parent() {
+            // For us alone: the copies are as private as the repositories.
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+            made.map_err(|e| self.broken(&e.to_string()))?;
+        }
+        let mut options = RepositoryInitOptions::new();
+        options.bare(true).external_template(false).mkpath(true);
+        Repository::init_opts(&self.dir, &options).map_err(|e| self.broken(e.message()))
     }
 
     /// Throws the copy away.
@@ -92,7 +96,8 @@ pub(crate) fn fetch_any(repo: &Repository, session: &Session, target: &str) -> R
 
 // `Remote::list` is never asked: it panics on a reference whose name is not UTF-8.
 fn fetch(repo: &Repository, session: &Session, target: &str, any: bool) -> Result<Target, Failure> {
-    let explain = |e: git2::Error| session.explain(e);
+    session.begin();
+    let explain = |e: git2::Error| session.explain(&e);
     let mut remote = repo.remote_anonymous(&session.access.url).map_err(explain)?;
     let mut connection = remote.connect_auth(Direction::Fetch, None, None).map_err(explain)?;
     let name = if target.is_empty() || target == "HEAD" {
@@ -113,7 +118,8 @@ fn fetch(repo: &Repository, session: &Session, target: &str, any: bool) -> Resul
         return Ok(Target::Branch { name: name.to_owned(), tip });
     }
     if any {
-        fetch_ref(connection.remote(), &format!("+refs/tags/{name}:refs/tags/{name}")).map_err(explain)?;
+        let tag = name.strip_prefix("refs/tags/").unwrap_or(name);
+        fetch_ref(connection.remote(), &format!("+refs/tags/{tag}:refs/tags/{tag}")).map_err(explain)?;
     }
     Ok(Target::NotABranch)
 }

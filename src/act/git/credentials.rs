@@ -87,16 +87,19 @@ pub fn choose(sources: &Sources, repo_url: &str, project: &str) -> Result<Access
     access.ca_pem = url::host(repo_url).and_then(|host| sources.tls_certs.get(&host).cloned());
     access.known_hosts.clone_from(&sources.known_hosts);
     if let Some(own) = &sources.own {
-        apply(&mut access, own)?;
+        apply(&mut access, own);
+        access.insecure |= own.is_insecure();
         if let Some(auth) = auth(own, repo_url)? {
             access.auth = auth;
         }
         return Ok(access);
     }
     for (exact, prefix) in [("repository-write", "repo-write-creds"), ("repository", "repo-creds")] {
-        let found = [by_url(sources, exact, repo_url, project), by_prefix(sources, prefix, repo_url)];
-        for secret in found.into_iter().flatten() {
-            apply(&mut access, secret)?;
+        let exact = by_url(sources, exact, repo_url, project);
+        // A template has no such switch, so that one for a whole host does not open it.
+        access.insecure |= exact.is_some_and(SecretData::is_insecure);
+        for secret in [exact, by_prefix(sources, prefix, repo_url)].into_iter().flatten() {
+            apply(&mut access, secret);
             if let Some(auth) = auth(secret, repo_url)? {
                 access.auth = auth;
                 return Ok(access);
@@ -150,11 +153,14 @@ impl SecretData {
     fn is_on(&self, key: &str) -> bool {
         matches!(self.get(key), "1" | "t" | "T" | "true" | "TRUE" | "True")
     }
+
+    fn is_insecure(&self) -> bool {
+        self.is_on("insecure") || self.is_on("insecureIgnoreHostKey")
+    }
 }
 
 /// Takes over what is not credentials: certificates, host keys, proxy.
-fn apply(access: &mut Access, secret: &SecretData) -> Result<(), CredentialsError> {
-    access.insecure |= secret.is_on("insecure") || secret.is_on("insecureIgnoreHostKey");
+fn apply(access: &mut Access, secret: &SecretData) {
     if secret.has("ca.crt") {
         access.ca_pem = Some(secret.get("ca.crt").to_owned());
     }
@@ -169,7 +175,6 @@ fn apply(access: &mut Access, secret: &SecretData) -> Result<(), CredentialsErro
         let (cert, key) = (secret.get("tlsClientCertData"), secret.get("tlsClientCertKey"));
         access.client_cert_pem = Some(Secret::new(format!("{cert}\n{key}\n")));
     }
-    Ok(())
 }
 
 /// Kinds of credentials that Argo CD knows and lastgood does not.
@@ -186,7 +191,7 @@ fn auth(secret: &SecretData, repo_url: &str) -> Result<Option<Auth>, Credentials
         let (name, repo_url) = (secret.name.clone(), redact(repo_url));
         Err(CredentialsError::Unusable { name, found: found.to_owned(), repo_url, hint })
     };
-    let password = secret.has("username") || secret.has("password");
+    let password = secret.has("password");
     let (bearer, key) = (secret.has("bearerToken"), secret.has("sshPrivateKey"));
     match Scheme::of(repo_url) {
         Some(Scheme::Ssh) if key => {
@@ -273,3 +278,7 @@ fn decoded(secret: KubeSecret) -> SecretData {
         data: secret.data.unwrap_or_default().into_iter().filter_map(text).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

@@ -41,6 +41,12 @@ pub enum GitError {
     /// It must not be, whatever is tried.
     #[error("{0}")]
     Refused(Refusal),
+    /// libgit2 could not be set up.
+    #[error("libgit2 could not be set up: {message}")]
+    Unprepared {
+        /// Why.
+        message: String,
+    },
     /// Anything else.
     #[error("git failed on `{repo_url}`: {message}")]
     Other {
@@ -64,6 +70,8 @@ pub(crate) enum Class {
     NotAuthorised,
     NotFound,
     Unreachable,
+    /// The copy is at fault, or the repository on the same disk.
+    Damaged,
     Other,
 }
 
@@ -77,31 +85,33 @@ impl Failure {
         git2::Error::new(ErrorCode::GenericError, ErrorClass::Net, &self.message)
     }
 
+    /// libgit2's own error, where no transport of ours has said more.
+    pub(crate) fn from_git2(error: &git2::Error) -> Self {
+        let class = match (error.code(), error.class()) {
+            (ErrorCode::Auth | ErrorCode::Certificate, _) => Class::NotAuthorised,
+            (ErrorCode::Timeout, _)
+            | (_, ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssl | ErrorClass::Ssh) => {
+                Class::Unreachable
+            }
+            _ if is_damage(error) => Class::Damaged,
+            _ => Class::Other,
+        };
+        Self::new(class, error.message())
+    }
+
     pub(crate) fn on(self, repo_url: &str) -> GitError {
         let (repo_url, message) = (redact(repo_url), self.message);
         match self.class {
             Class::NotAuthorised => GitError::NotAuthorised { repo_url, message },
             Class::NotFound => GitError::NotFound { repo_url, message },
             Class::Unreachable => GitError::Unreachable { repo_url, message },
-            Class::Other => GitError::Other { repo_url, message },
+            Class::Damaged | Class::Other => GitError::Other { repo_url, message },
         }
     }
 }
 
-impl From<git2::Error> for Failure {
-    fn from(error: git2::Error) -> Self {
-        let class = match (error.code(), error.class()) {
-            (ErrorCode::Auth | ErrorCode::Certificate, _) => Class::NotAuthorised,
-            (ErrorCode::Timeout, _) => Class::Unreachable,
-            (_, ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssl | ErrorClass::Ssh) => Class::Unreachable,
-            _ => Class::Other,
-        };
-        Self::new(class, error.message())
-    }
-}
-
 /// Whether an error tells of a damaged object store rather than of the world.
-pub(crate) fn is_damage(error: &git2::Error) -> bool {
+fn is_damage(error: &git2::Error) -> bool {
     matches!(
         error.class(),
         ErrorClass::Odb | ErrorClass::Object | ErrorClass::Zlib | ErrorClass::Indexer | ErrorClass::Reference

@@ -89,8 +89,7 @@ impl<'r> History<'r> {
     ///
     /// libgit2 takes a boundary commit for one without parents, and undoing that would delete everything in it.
     pub(crate) fn complete(&self, tip: Oid, hidden: Option<Oid>) -> Result<(), Stop> {
-        let walked: Result<Vec<Oid>, git2::Error> =
-            between(self.repo, hidden.as_ref().map_or(&[], std::slice::from_ref), tip);
+        let walked: Result<Vec<Oid>, git2::Error> = between(self.repo, hidden.as_slice(), tip);
         match walked {
             Ok(commits) => {
                 for commit in commits {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, NoProxy, Proxy, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, NoProxy, Proxy, Response, StatusCode, Url, redirect};
 
-use super::access::{Access, Auth};
+use super::access::{Access, Auth, Secret};
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
+use super::tls;
 use super::transport::{Session, runtime};
 
 /// Redirects that are followed; a moved repository needs one, a moved host one more.
@@ -248,31 +249,36 @@ fn client(session: &Session) -> Result<&Client, Failure> {
     if let Some(client) = session.http.get() {
         return Ok(client);
     }
-    let client = build(&session.access).map_err(|e| {
-        let why = causes(&e.without_url());
+    let client = build(&session.access).map_err(|why| {
         Failure::new(Class::Other, format!("the certificates or the proxy cannot be used: {why}"))
     })?;
     Ok(session.http.get_or_init(|| client))
 }
 
-fn build(access: &Access) -> Result<Client, reqwest::Error> {
+fn build(access: &Access) -> Result<Client, String> {
+    let text = |e: reqwest::Error| causes(&e.without_url());
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tls_danger_accept_invalid_certs(access.insecure);
-    if let Some(pem) = &access.ca_pem {
+        .connect_timeout(CONNECT_TIMEOUT);
+    let client_cert = access.client_cert_pem.as_ref().map(Secret::reveal);
+    match (&access.ca_pem, client_cert) {
         // As Argo CD does: who gives a server's certificates means these and no others.
-        builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem.as_bytes())?);
-    }
-    if let Some(pem) = &access.client_cert_pem {
-        builder = builder.identity(reqwest::Identity::from_pem(pem.reveal().as_bytes())?);
+        (Some(pem), client_cert) if !access.insecure => {
+            builder = builder.tls_backend_preconfigured(tls::config(pem, client_cert)?);
+        }
+        (_, client_cert) => {
+            builder = builder.tls_danger_accept_invalid_certs(access.insecure);
+            if let Some(pem) = client_cert {
+                builder = builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).map_err(text)?);
+            }
+        }
     }
     if let Some(proxy) = &access.proxy {
         let except = access.no_proxy.as_deref().and_then(NoProxy::from_string);
-        builder = builder.proxy(Proxy::all(proxy.reveal())?.no_proxy(except));
+        builder = builder.proxy(Proxy::all(proxy.reveal()).map_err(text)?.no_proxy(except));
     }
-    builder.build()
+    builder.build().map_err(text)
 }
 
 /// Lets an answer through if it is what was asked for, else says why it is not, in the server's own words.

@@ -23,15 +23,14 @@ impl Sides {
         [self.base, self.ours, self.theirs]
     }
 
-    /// The side that the merge results in without looking at content, if there is one.
-    fn trivial(self) -> Option<Option<Entry>> {
-        if self.base == self.theirs || self.ours == self.theirs {
-            Some(self.ours)
-        } else if self.ours == self.base {
-            Some(self.theirs)
-        } else {
-            None
-        }
+    /// Whether one look at the ids tells what the merge results in.
+    fn is_trivial(self) -> bool {
+        self.base == self.theirs || self.ours == self.theirs || self.ours == self.base
+    }
+
+    /// What a trivial merge results in.
+    fn result(self) -> Option<Entry> {
+        if self.ours == self.base { self.theirs } else { self.ours }
     }
 
     /// The three folders, when no side is anything but a folder; a missing folder counts as an empty one.
@@ -56,8 +55,8 @@ pub(crate) fn merge(
     sides: Sides,
     conflicts: &mut Vec<Vec<u8>>,
 ) -> Result<Option<Entry>, git2::Error> {
-    if let Some(result) = sides.trivial() {
-        return Ok(result);
+    if sides.is_trivial() {
+        return Ok(sides.result());
     }
     if let Some(folders) = sides.folders() {
         return merge_folders(repo, path, folders, conflicts);

@@ -15,6 +15,7 @@ pub mod message;
 pub mod plan;
 mod push;
 mod ssh;
+mod tls;
 mod transport;
 mod tree;
 mod url;
@@ -34,7 +35,7 @@ pub use url::redact;
 
 use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome};
 use cache::Cache;
-use error::{Class, Failure, is_damage};
+use error::{Class, Failure};
 use plan::Stop;
 use transport::Session;
 
@@ -66,8 +67,7 @@ impl Git {
 
     /// Prepares libgit2 for the whole process; later calls do nothing.
     pub fn init() -> Result<(), GitError> {
-        transport::init()
-            .map_err(|e| GitError::Other { repo_url: String::new(), message: e.message().to_owned() })
+        transport::init().map_err(|message| GitError::Unprepared { message })
     }
 
     /// Plans and pushes a revert, or finds it on the branch.
@@ -131,10 +131,8 @@ impl Git {
         let _alone = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let session = Session::new(access, deadline);
         let _entered = session.enter();
-        let first = cache.open().map_err(Trouble::from).and_then(|repo| work(&repo, &session));
-        match first {
-            Err(Trouble::Stop(Stop::Git(e))) if is_damage(&e) => {}
-            Err(Trouble::Stop(Stop::Refused(Refusal::Shallow { .. }))) => {}
+        match cache.open().map_err(Trouble::from).and_then(|repo| work(&repo, &session)) {
+            Err(trouble) if trouble.may_be_the_copys() => {}
             other => return other,
         }
         cache.discard()?;
@@ -150,10 +148,20 @@ enum Trouble {
 }
 
 impl Trouble {
+    /// Whether a new copy may help: a gap in history may be one of the copy alone.
+    fn may_be_the_copys(&self) -> bool {
+        match self {
+            Self::Stop(Stop::Refused(Refusal::Shallow { .. })) => true,
+            Self::Stop(Stop::Git(e)) => Failure::from_git2(e).class == Class::Damaged,
+            Self::Stop(Stop::Refused(_) | Stop::Conflict(_)) => false,
+            Self::Failure(failure) => failure.class == Class::Damaged,
+        }
+    }
+
     fn into_failure(self) -> Failure {
         match self {
             Self::Failure(failure) => failure,
-            Self::Stop(Stop::Git(e)) => e.into(),
+            Self::Stop(Stop::Git(e)) => Failure::from_git2(&e),
             Self::Stop(Stop::Refused(refusal)) => Failure::new(Class::Other, refusal.to_string()),
             Self::Stop(Stop::Conflict(files)) => {
                 Failure::new(Class::Other, format!("conflicts in {}", plan::lossy(&files).join(", ")))

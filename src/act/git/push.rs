@@ -33,12 +33,13 @@ pub(crate) fn push(
     new: Oid,
     expected: Oid,
 ) -> PushOutcome {
+    session.begin();
     let reference = format!("refs/heads/{branch}");
     if Scheme::of(&session.access.url) == Some(Scheme::Local) {
         return match local(repo, &session.access.url, &reference, new, expected) {
             Ok(()) => PushOutcome::Pushed,
             Err(e) if e.code() == ErrorCode::Modified => PushOutcome::Moved,
-            Err(e) => PushOutcome::Unknown(session.explain(e)),
+            Err(e) => PushOutcome::Unknown(session.explain(&e)),
         };
     }
     // libgit2's binding panics on a status that is not UTF-8, after the push was answered.
@@ -86,7 +87,7 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
         (Err(e), None) if matches!(e.code(), ErrorCode::Modified | ErrorCode::NotFastForward) => {
             PushOutcome::Moved
         }
-        (Err(e), _) => match session.explain(e) {
+        (Err(e), _) => match session.explain(&e) {
             failure if failure.class == Class::NotAuthorised => PushOutcome::NotAuthorised(failure.message),
             failure => PushOutcome::Unknown(failure),
         },

@@ -29,8 +29,8 @@ pub(crate) struct Files {
 
 impl Files {
     fn write(access: &Access) -> io::Result<Self> {
-        // The folder is made with mode 0700.
-        let dir = tempfile::Builder::new().prefix("lastgood-ssh-").tempdir()?;
+        let private_folder = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = tempfile::Builder::new().prefix("lastgood-ssh-").permissions(private_folder).tempdir()?;
         if let Auth::SshKey { key } = &access.auth {
             private(&dir.path().join("key"), key.reveal())?;
         }

@@ -59,14 +59,19 @@ impl Session {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets what went wrong before: a connection that broke off after it was of use explains nothing later.
+    pub(crate) fn begin(&self) {
+        *self.failure() = None;
+    }
+
     /// Notes why a transport gave up; the first reason counts.
     pub(crate) fn fail(&self, failure: Failure) -> Failure {
         self.failure().get_or_insert(failure).clone()
     }
 
     /// Turns libgit2's error into ours, by the transport's own reason if there is one.
-    pub(crate) fn explain(&self, error: git2::Error) -> Failure {
-        self.failure().take().unwrap_or_else(|| error.into())
+    pub(crate) fn explain(&self, error: &git2::Error) -> Failure {
+        self.failure().take().unwrap_or_else(|| Failure::from_git2(error))
     }
 
     /// Whether the time is up.
@@ -87,13 +92,11 @@ pub(crate) fn runtime() -> Result<&'static tokio::runtime::Runtime, Failure> {
 }
 
 /// Prepares libgit2, once for the process and before any other use of it.
-pub(crate) fn init() -> Result<(), git2::Error> {
+pub(crate) fn init() -> Result<(), String> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     // reqwest panics without a provider for TLS; the program may have installed this one already.
     drop(rustls::crypto::ring::default_provider().install_default());
-    DONE.get_or_init(|| set_up().map_err(|e| e.message().to_owned()))
-        .clone()
-        .map_err(|e| git2::Error::from_str(&e))
+    DONE.get_or_init(|| set_up().map_err(|e| e.message().to_owned())).clone()
 }
 
 #[allow(

@@ -1,0 +1,128 @@
+use super::*;
+
+/// A Secret of Argo CD's, `name type key=value …`; a plus sign stands for a space in a value.
+fn secret(text: &str) -> SecretData {
+    let mut words = text.split(' ');
+    let name = words.next().unwrap().to_owned();
+    let labels = BTreeMap::from([(TYPE_LABEL.to_owned(), words.next().unwrap().to_owned())]);
+    let pair = |word: &str| {
+        let (key, value) = word.split_once('=').unwrap();
+        (key.to_owned(), Secret::new(value.replace('+', " ")))
+    };
+    SecretData { name, labels, data: words.map(pair).collect() }
+}
+
+fn shown(access: &Access) -> String {
+    match &access.auth {
+        Auth::None => "none".to_owned(),
+        Auth::Basic { username, password } => format!("{username}:{}", password.reveal()),
+        Auth::Bearer(token) => format!("bearer {}", token.reveal()),
+        Auth::SshKey { key } => format!("key {}", key.reveal().trim()),
+    }
+}
+
+#[track_caller]
+fn check(url: &str, project: &str, secrets: &[&str], expected: &str) {
+    let secrets = secrets.iter().map(|text| secret(text)).collect();
+    let sources = Sources { secrets, ..Sources::default() };
+    match choose(&sources, url, project) {
+        Ok(access) => assert_eq!(shown(&access), expected),
+        Err(e) => assert!(e.to_string().contains(expected), "{e}"),
+    }
+}
+
+const SHOP: &str = "https://git.example/org/shop.git";
+
+#[test]
+fn the_repositorys_own_secret_wins_by_its_normal_url() {
+    check(SHOP, "p", &[], "none");
+    check(SHOP, "p", &["a repository url=https://GIT.example/Org/shop username=u password=p"], "u:p");
+    check(SHOP, "p", &["a repository url=https://git.example/org/shop2 password=p"], "none");
+    check("git@host:org/a.git", "p", &["a repository url=ssh://git@host/org/a sshPrivateKey=k"], "key k");
+    check(SHOP, "p", &["a other url=https://git.example/org/shop password=p"], "none");
+}
+
+#[test]
+fn the_projects_own_secret_wins_over_one_of_no_project() {
+    let url = "url=https://git.example/org/shop";
+    let free = format!("a repository {url} username=free password=1");
+    let mine = format!("b repository {url} username=mine password=1 project=p");
+    let other = format!("c repository {url} username=other password=1 project=q");
+    check(SHOP, "p", &[&free, &other, &mine], "mine:1");
+    check(SHOP, "p", &[&other, &free], "free:1");
+    check(SHOP, "p", &[&other], "none");
+}
+
+#[test]
+fn the_longest_template_wins() {
+    let host = "a repo-creds url=https://git.example username=host password=1";
+    let org = "b repo-creds url=https://git.example/org username=org password=1";
+    let other = "c repo-creds url=https://git.example/orgs username=other password=1";
+    let empty = "d repo-creds username=empty password=1";
+    check(SHOP, "p", &[host, org, other, empty], "org:1");
+    check(SHOP, "p", &[other, empty, host], "host:1");
+    check(SHOP, "p", &[other, empty], "none");
+    // A Secret of the repository without credentials leaves them to the template.
+    check(SHOP, "p", &["e repository url=https://git.example/org/shop name=shop", org], "org:1");
+}
+
+#[test]
+fn what_may_write_goes_first() {
+    let read = "a repository url=https://git.example/org/shop username=read password=1";
+    let write = "b repository-write url=https://git.example/org/shop username=write password=1";
+    let template = "c repo-write-creds url=https://git.example username=template password=1";
+    check(SHOP, "p", &[read, write, template], "write:1");
+    check(SHOP, "p", &[read, template], "template:1");
+    check(SHOP, "p", &[read], "read:1");
+}
+
+#[test]
+fn the_kind_of_credentials_must_fit_the_url() {
+    let url = "url=https://git.example/org/shop";
+    check(SHOP, "p", &[&format!("a repository {url} password=only")], "x-access-token:only");
+    check(SHOP, "p", &[&format!("a repository {url} bearerToken=t password=p")], "bearer t");
+    check(SHOP, "p", &[&format!("a repository {url} sshPrivateKey=k")], "or use an SSH URL");
+    check(SHOP, "p", &[&format!("a repository {url} githubAppPrivateKey=k")], "a GitHub App's key");
+    check("git@h:a", "p", &["a repository url=git@h:a password=secret"], "or use an HTTPS URL");
+    check("https://u:p@git.example/x", "p", &[], "u:p");
+}
+
+#[test]
+fn no_error_tells_a_secret() {
+    let sources = Sources {
+        secrets: vec![secret("a repo-creds url=https://u:secret@git.example sshPrivateKey=secret")],
+        ..Sources::default()
+    };
+    let error = choose(&sources, "https://u:secret@git.example/x", "p").unwrap_err();
+    let shown = format!("{error} {error:?} {:?}", sources.secrets[0].data);
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn certificates_host_keys_and_switches_are_taken_over() {
+    let mut sources = Sources {
+        secrets: vec![secret(
+            "a repository url=https://git.example:8443/x insecure=true proxy=http://p noProxy=h",
+        )],
+        own: None,
+        tls_certs: BTreeMap::from([("git.example".to_owned(), "PEM".to_owned())]),
+        known_hosts: Some("host key".to_owned()),
+    };
+    let access = choose(&sources, "https://git.example:8443/x.git", "p").unwrap();
+    assert_eq!((access.ca_pem.as_deref(), access.known_hosts.as_deref()), (Some("PEM"), Some("host key")));
+    assert_eq!((access.insecure, access.no_proxy.as_deref()), (true, Some("h")));
+    assert_eq!(access.proxy.unwrap().reveal(), "http://p");
+    sources.secrets = vec![secret("a repo-creds url=https://git.example insecure=true password=p")];
+    assert!(!choose(&sources, "https://git.example/x", "p").unwrap().insecure);
+}
+
+#[test]
+fn a_policys_own_secret_is_the_only_one_asked() {
+    let own = secret("own none username=own password=1 ca.crt=OWN known_hosts=own+hosts");
+    let secrets =
+        vec![secret("b repository-write url=https://git.example/org/shop username=write password=1")];
+    let sources = Sources { secrets, own: Some(own), ..Sources::default() };
+    let access = choose(&sources, SHOP, "p").unwrap();
+    assert_eq!(shown(&access), "own:1");
+    assert_eq!((access.ca_pem.as_deref(), access.known_hosts.as_deref()), (Some("OWN"), Some("own hosts")));
+}
