@@ -71,10 +71,13 @@ impl Demo {
         let (tap, entries) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let config = config(dir, &sandbox, tap)?;
-        let daemon = tokio::spawn(run::run(config, async move { drop(stopped.await) }));
+        let daemon = tokio::spawn(run::run(config, async move {
+            stopped.await.ok();
+        }));
         let mut told = listen(entries);
         let played = play(&sandbox, Story::default(), &mut told, &mut timeline).await;
-        drop(stop.send(()));
+        // It may have ended by itself; then its error is told below.
+        stop.send(()).ok();
         let ended = daemon.await.context("the daemon was broken off")?;
         let repository = sandbox.repository().to_owned();
         sandbox.stop().await;

@@ -387,7 +387,8 @@ impl fmt::Display for Kind {
             }
             Self::RevertIntended { order, breaches, .. } => {
                 let verb = if order.dry_run { "would revert" } else { "reverting" };
-                write!(f, "{verb} {} to {}: {}", order.bad.short(), order.good.short(), join(breaches))
+                let signals = breaches.iter().map(|b| b.signal.to_string()).collect::<Vec<_>>().join(", ");
+                write!(f, "{verb} {} to {} because of {signals}", order.bad.short(), order.good.short())
             }
             Self::RevertRetried { error, attempts } => {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")

@@ -46,7 +46,7 @@ pub(super) async fn perform(
             match argocd::terminate(&shared.clients.request, &app, started_at).await {
                 Ok(Terminated::Asked) => info!(application = %app, "The stuck sync is being terminated."),
                 Ok(Terminated::NotRunning) => {
-                    info!(application = %app, "The stuck sync had ended by itself.")
+                    info!(application = %app, "The stuck sync had ended by itself.");
                 }
                 Err(error) => warn!(application = %app, %error, "The stuck sync could not be terminated."),
             }

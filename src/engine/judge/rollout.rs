@@ -161,7 +161,8 @@ fn describe(workload: &WorkloadFacts, pod: &PodTrouble, grace: Duration) -> Stri
     let container = pod.container.as_ref().map(|c| format!(" container {c}")).unwrap_or_default();
     let restarts = if pod.restarts > 0 { format!(", {} restarts", pod.restarts) } else { String::new() };
     let longer = if grace.is_zero() { String::new() } else { format!(" for longer than {}", human(grace)) };
-    let message = if pod.message.is_empty() { String::new() } else { format!(": {}", shorten(&pod.message)) };
+    let telling = !pod.message.is_empty() && pod.kind != TroubleKind::CrashLoop;
+    let message = if telling { format!(": {}", shorten(&pod.message)) } else { String::new() };
     format!("{}: pod {}{container} {}{longer}{restarts}{message}", workload.workload, pod.pod, pod.kind)
 }
 
