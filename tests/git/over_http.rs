@@ -88,6 +88,29 @@ fn somebody_who_pushed_first_keeps_the_commit() {
 }
 
 #[test]
+fn a_branch_that_moved_before_the_push_is_planned_again() {
+    let remote = Remote::new();
+    remote.race("apps/other/a.yaml", "race");
+    let faults = &remote.server.faults;
+    *faults.before_refs.lock().unwrap() = faults.before_push.lock().unwrap().take();
+    assert_eq!(pushed(remote.revert()).attempts, 2);
+    assert_eq!(remote.story.world.text("apps/other/a.yaml"), "race");
+    let pushes =
+        remote.server.log().iter().filter(|line| line.starts_with("POST /repo.git/git-receive")).count();
+    assert_eq!(pushes, 1, "{:?}", remote.server.log());
+}
+
+#[test]
+fn a_branch_that_somebody_rewound_does_not_get_its_commits_back() {
+    let remote = Remote::new();
+    let (bare, good) = (remote.story.world.bare.clone(), remote.story.good.clone());
+    let rewind = move || drop(git(&bare, &["update-ref", "refs/heads/main", &good]));
+    *remote.server.faults.before_refs.lock().unwrap() = Some(Box::new(rewind));
+    assert!(matches!(refused(remote.revert()), Refusal::BadNotOnBranch { .. }));
+    assert_eq!(remote.story.world.tip(), remote.story.good);
+}
+
+#[test]
 fn a_race_into_the_same_lines_ends_as_a_conflict() {
     let remote = Remote::new();
     remote.race("apps/shop/a.yaml", "race");

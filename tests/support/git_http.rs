@@ -32,6 +32,8 @@ pub(crate) struct GitServer {
 pub(crate) struct Faults {
     /// Called once, after the server's references were read and before a push is carried out.
     pub(crate) before_push: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Called once, before the server's references are read for a push.
+    pub(crate) before_refs: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Carry pushes out, then break the connection instead of answering.
     pub(crate) lose_answers: Mutex<bool>,
     /// Answer everything with this, after the password was checked.
@@ -111,8 +113,9 @@ async fn answer(server: &Server, method: Method, uri: Uri, headers: &HeaderMap, 
         return plain(StatusCode::from_u16(status).unwrap(), &text, &[(header::RETRY_AFTER, "7")]);
     }
     let is_push = method == Method::POST && uri.path().ends_with("/git-receive-pack");
-    if is_push {
-        let first = faults.before_push.lock().unwrap().take();
+    let is_look = uri.query() == Some("service=git-receive-pack");
+    for (is_now, fault) in [(is_push, &faults.before_push), (is_look, &faults.before_refs)] {
+        let first = if is_now { fault.lock().unwrap().take() } else { None };
         if let Some(before) = first {
             before();
         }

@@ -129,3 +129,44 @@ fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid)
     writer.commit()?;
     there.reference_matching(reference, new, true, expected, "lastgood: revert").map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use git2::{Signature, Time};
+
+    use super::super::access::Access;
+    use super::super::transport;
+    use super::*;
+
+    fn commit(repo: &Repository, message: &str, parents: &[Oid]) -> Oid {
+        let tree = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let signature = Signature::new("Ann", "ann@example.org", &Time::new(0, 0)).unwrap();
+        let parents: Vec<_> = parents.iter().map(|id| repo.find_commit(*id).unwrap()).collect();
+        let parents: Vec<_> = parents.iter().collect();
+        repo.commit(None, &signature, &signature, message, &tree, &parents).unwrap()
+    }
+
+    #[test]
+    fn a_local_push_compares_and_swaps() {
+        transport::init().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+        let (here, there) = (Repository::init_bare(here).unwrap(), Repository::init_bare(there).unwrap());
+        let old = commit(&there, "old", &[]);
+        assert_eq!(commit(&here, "old", &[]), old);
+        let other = commit(&there, "somebody else's", &[old]);
+        let new = commit(&here, "ours", &[old]);
+        let url = format!("file://{}", there.path().display());
+        let session = Session::new(&Access::new(&url), std::time::Instant::now());
+        let set = |id: Oid| there.reference("refs/heads/main", id, true, "test").map(drop).unwrap();
+        let tip = || there.refname_to_id("refs/heads/main").unwrap();
+
+        set(other);
+        assert_eq!(push(&here, &session, "main", new, old), PushOutcome::Moved);
+        assert_eq!(tip(), other);
+        set(old);
+        assert_eq!(push(&here, &session, "main", new, old), PushOutcome::Pushed);
+        assert_eq!(tip(), new);
+        assert_eq!(there.find_commit(new).unwrap().message().unwrap(), "ours");
+    }
+}
