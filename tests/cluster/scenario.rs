@@ -154,7 +154,7 @@ impl Scenario {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.extension().is_some_and(|extension| extension == "log") {
-                evidence += &format!("the end of {}:\n{}", path.display(), tail(&path, 25));
+                evidence += &format!("the end of {}:\n{}\n", path.display(), tail(&path, 25));
             }
         }
         evidence + &format!("the cluster's logs are in {}", self.stack.dir.join("logs").display())
