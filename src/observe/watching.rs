@@ -81,7 +81,7 @@ where
             match event {
                 Ok(Some(event)) => return self.told(event),
                 Ok(None) => self.failed("the stream ended".into()),
-                Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found() => {
+                Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
                     debug!(what = self.what, "The cluster does not have this kind.");
                     self.failing = None;
                     self.retry_at = Some(Instant::now() + ABSENT_RETRY);

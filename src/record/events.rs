@@ -60,8 +60,8 @@ fn event(notice: &Notice<'_>, now: Timestamp) -> Event {
     let AppKey { namespace, name } = notice.app;
     Event {
         metadata: ObjectMeta {
-            // Unique as client-go makes it unique: by the time.
-            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            // client-go takes the time alone, but one decision can be told in several Events.
+            name: Some(format!("{name}.{:x}.{}", now.as_nanosecond(), notice.reason.to_ascii_lowercase())),
             namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },

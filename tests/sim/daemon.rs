@@ -26,6 +26,8 @@ pub struct Daemon {
     /// The newest change that the watches have brought.
     pub seen: u64,
     pub pending: Vec<(Timestamp, Event)>,
+    /// The event whose state could not be saved yet.
+    pub stuck: Option<Event>,
 }
 
 impl Daemon {
@@ -37,12 +39,14 @@ impl Daemon {
             last_rollout: None,
             seen: 0,
             pending: Vec::new(),
+            stuck: None,
         }
     }
 
     pub fn crash(&mut self, until: Timestamp) {
         self.down_until = Some(until);
         self.pending.clear();
+        self.stuck = None;
     }
 
     /// Starts with what was saved.
@@ -81,9 +85,9 @@ impl Daemon {
         let step = step(key, App { state: old.clone(), seen }, event.clone(), &context);
         if step.app.state != old {
             if store.down {
-                // Tried again until it works: the event is not lost.
+                // Tried again until it works; nothing else is taken in meanwhile.
                 self.app.seen = step.app.seen;
-                self.pending.push((now + jiff::SignedDuration::from_secs(1), event));
+                self.stuck = Some(event);
                 return None;
             }
             if store.version != self.version {

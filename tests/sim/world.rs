@@ -33,6 +33,7 @@ pub struct Seen {
     pub inconclusive: u64,
     pub crashes: u64,
     pub lost_answers: u64,
+    pub events: u64,
     pub conflicts: u64,
 }
 
@@ -48,6 +49,7 @@ impl Seen {
             }
         }
         self.crashes += world.counts.crashes;
+        self.events += world.counts.events;
         self.lost_answers += world.counts.lost_answers;
         self.conflicts += world.counts.conflicts;
     }
@@ -224,11 +226,14 @@ impl World {
             self.daemons[i].start(store, self.now);
             self.log(&format!("daemon {i} starts"));
         }
-        let mut events = Vec::new();
+        if self.store.down && self.daemons[i].stuck.is_some() {
+            return Ok(());
+        }
+        let mut events: Vec<Event> = self.daemons[i].stuck.take().into_iter().collect();
         if self.daemons[i].seen != self.argocd.changes {
             self.daemons[i].seen = self.argocd.changes;
-            events =
-                self.daemons[i].observe(self.argocd.application(&self.app), self.argocd.rollout(self.now));
+            let facts = (self.argocd.application(&self.app), self.argocd.rollout(self.now));
+            events.extend(self.daemons[i].observe(facts.0, facts.1));
         }
         let now = self.now;
         let (due, later): (Vec<_>, Vec<_>) =
@@ -239,12 +244,17 @@ impl World {
         {
             events.push(Event::Tick);
         }
-        for event in events {
+        let mut events = events.into_iter();
+        while let Some(event) = events.next() {
             // Repeated events are harmless.
             let times = if !self.calm && self.rng.once_in(20) { 2 } else { 1 };
             for _ in 0..times {
                 self.take(i, event.clone())?;
                 if self.daemons[i].down_until.is_some() {
+                    return Ok(());
+                }
+                if self.daemons[i].stuck.is_some() {
+                    self.daemons[i].pending.extend(events.map(|event| (now, event)));
                     return Ok(());
                 }
             }
@@ -254,6 +264,7 @@ impl World {
 
     fn take(&mut self, i: usize, event: Event) -> Result<(), String> {
         let (policy, app) = (self.policy.clone(), self.app.clone());
+        self.counts.events += 1;
         let Some((actions, entries)) = self.daemons[i].take(&app, event, &policy, self.now, &mut self.store)
         else {
             return Ok(());
