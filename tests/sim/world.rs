@@ -22,7 +22,7 @@ use crate::repo::{Behaviour, Content, Repo};
 use crate::rng::Rng;
 
 const FAULTY_SECONDS: i64 = 1500;
-const CALM_SECONDS: i64 = 1000;
+const CALM_SECONDS: i64 = 1600;
 
 /// How often what happened, over all seeds.
 #[derive(Debug, Default)]
