@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::act::git::Git;
 use crate::cluster::Clients;
@@ -198,6 +198,11 @@ impl Daemon {
             }
         };
         known.ambiguous.clear();
+        if known.task.as_ref().is_some_and(|task| task.handle.is_finished()) {
+            // Its state is saved, so it goes on where it was.
+            error!(application = %app, "The task of an application ended by a fault of ours and is started again; please report this.");
+            known.task = None;
+        }
         self.rollouts.follow(app.clone(), facts.workloads.clone(), facts.in_cluster);
         match &known.task {
             Some(task) => {

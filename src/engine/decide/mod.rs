@@ -17,7 +17,7 @@ use super::action::{Action, MeasureOrder, Round, SloQuery};
 use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
 use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
-use super::facts::{AppKey, ApplicationFacts, Operation, OperationPhase, Revisions};
+use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
 use super::judge::rollout::SickBefore;
 use super::judge::threshold::{Tally, measure};
 use super::policy::{Policy, Slo};
@@ -184,7 +184,9 @@ impl Turn<'_> {
         let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) else {
             return;
         };
-        if !resting || rollout.gap.is_some() {
+        // Of another cluster only Argo CD's health is known, and that is enough for Argo CD's health to convict.
+        let blind = rollout.gap.as_ref().is_some_and(|gap| *gap != Gap::OtherCluster);
+        if !resting || blind {
             return;
         }
         let until = newer_operation(application, &self.app).map(|o| o.started_at);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Breach, Judgement, Outcome, Signal, health, human, sync::shorten};
 use crate::engine::facts::{
-    ApplicationFacts, HealthStatus, PodTrouble, RolloutFacts, TroubleKind, WorkloadFacts, WorkloadRef,
+    ApplicationFacts, Gap, HealthStatus, PodTrouble, RolloutFacts, TroubleKind, WorkloadFacts, WorkloadRef,
 };
 use crate::engine::policy::RolloutRules;
 
@@ -179,7 +179,7 @@ fn progress(case: &Case<'_>) -> Judgement {
     };
     if let Some(gap) = &facts.gap
         // Argo CD reads the other cluster, and its health was believed above.
-        && *gap != crate::engine::facts::Gap::OtherCluster
+        && *gap != Gap::OtherCluster
     {
         return open(gap.to_string());
     }
