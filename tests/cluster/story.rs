@@ -101,10 +101,9 @@ pub(crate) async fn wait_last_good(app: &App, revision: &str) -> Result<()> {
     .await
 }
 
-/// Where the state object keeps the last good revision.
+/// The last good revision of a state object.
 fn last_good_revision(object: &Value) -> &str {
-    let places = ["/status/lastGood/revisions/0", "/status/lastGood/revision", "/status/lastGood"];
-    places.into_iter().map(|place| text(object, place)).find(|found| !found.is_empty()).unwrap_or_default()
+    text(object, "/status/summary/lastGood")
 }
 
 /// When each step of a rollback happened.
