@@ -101,7 +101,7 @@ pub(crate) async fn wait_last_good(app: &App, revision: &str) -> Result<()> {
     .await
 }
 
-/// Where the state object keeps the last good revision.
+/// The last good revision of a state object.
 fn last_good_revision(object: &Value) -> &str {
     text(object, "/status/summary/lastGood")
 }
