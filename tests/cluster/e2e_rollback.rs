@@ -50,13 +50,13 @@ async fn reverted(scenario: &Scenario, tag: &str) -> Result<()> {
 /// A hook's Job that makes the sync fail is reverted, although nothing of the bad commit ever ran.
 pub(crate) async fn failing_hook(scenario: &Scenario) -> Result<()> {
     let mut shop = Shop::open(scenario).await?;
-    let job = migration(&shop.app.name, "ok");
-    let files: [File<'_>; 1] = [("app/migration.yaml", Some(&job))];
+    // A hook alone is no difference to Argo CD, which syncs only for one.
+    let (job, web) = (migration(&shop.app.name, "ok"), crate::manifests::web(&shop.app.name, "v2"));
+    let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&web))];
     shop.good = deploy(&shop.repository, &[&shop.app], "Migrate before each sync", &files).await?;
     wait_last_good(&shop.app, &shop.good).await?;
 
-    let job = migration(&shop.app.name, "fail");
-    let web = crate::manifests::web(&shop.app.name, "v3");
+    let (job, web) = (migration(&shop.app.name, "fail"), crate::manifests::web(&shop.app.name, "v3"));
     let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&web))];
     let bad = shop.repository.developer.commit("Migrate to v3", &files).await?;
     shop.app.notify().await?;
