@@ -203,14 +203,13 @@ pub struct Operation {
 impl Operation {
     /// How many attempts of this operation have failed so far.
     ///
-    /// Argo CD writes `Running` with `finishedAt` set while it waits for the next retry.
+    /// Argo CD counts a retry when the attempt before it failed, and writes `Running` with `finishedAt` set while it
+    /// waits for it (`processRequestedAppOperation`); only the last failure of all is not followed by a retry.
     pub fn failed_attempts(&self) -> u32 {
-        match (self.phase, self.finished_at) {
-            (OperationPhase::Failed, _) | (OperationPhase::Running, Some(_)) => {
-                self.retry_count.saturating_add(1)
-            }
-            (OperationPhase::Running, None) => self.retry_count,
-            (OperationPhase::Succeeded | OperationPhase::Error | OperationPhase::Terminating, _) => 0,
+        match self.phase {
+            OperationPhase::Failed => self.retry_count.saturating_add(1),
+            OperationPhase::Running => self.retry_count,
+            OperationPhase::Succeeded | OperationPhase::Error | OperationPhase::Terminating => 0,
         }
     }
 }

@@ -85,9 +85,10 @@ mod tests {
             "Inconclusive: Argo CD could not carry the operation out: one or more objects failed",
         );
         check(Running, 0, false, "Inconclusive: the sync operation is running");
-        check(Running, 0, true, "Inconclusive: the sync operation is running");
+        // Waiting for the first retry: one attempt has failed.
+        check(Running, 1, true, "Inconclusive: the sync operation is running");
         check(Running, 1, false, "Inconclusive: the sync operation is running");
-        check(Running, 1, true, "Fail: 2 attempts of the sync operation failed: one or more objects failed");
+        check(Running, 2, true, "Fail: 2 attempts of the sync operation failed: one or more objects failed");
     }
 
     #[test]
