@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
-use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, earlier, elapsed, later};
+use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick, earlier, elapsed, later};
 use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
 use crate::engine::facts::{Operation, OperationPhase};
 use crate::engine::judge::rollout::SickBefore;
@@ -199,6 +199,9 @@ impl Turn<'_> {
             verdict: Verdict::Inconclusive(open),
             took,
         });
+        // Nothing is better known than before; what is seen now is added when the step ends.
+        let what = analysis.sick_before.clone();
+        self.app.state.sick = what.map(|what| Sick { what, since: self.context.now });
         self.app.state.phase = Phase::Idle { current: revisions };
         true
     }
@@ -217,7 +220,7 @@ impl Turn<'_> {
         // What is sick now is the state before the next sync.
         if let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) {
             let what = SickBefore::of(application, rollout, None);
-            self.app.state.sick = Some(crate::engine::analysis::Sick { what, since: self.context.now });
+            self.app.state.sick = Some(Sick { what, since: self.context.now });
         }
         self.begin_rollback(bad);
         true

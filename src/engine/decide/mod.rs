@@ -18,6 +18,7 @@ use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
 use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
+use super::judge::health;
 use super::judge::rollout::SickBefore;
 use super::judge::threshold::{Tally, measure};
 use super::policy::{Policy, Slo};
@@ -67,6 +68,8 @@ pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step
             break;
         }
     }
+    // What an analysis left behind is what the next one begins with, whether or not anything is seen in between.
+    turn.watch_sickness();
     turn.note_operation();
     let Turn { app, actions, entries, .. } = turn;
     Step { app, actions, entries }
@@ -190,7 +193,10 @@ impl Turn<'_> {
             return;
         }
         let until = newer_operation(application, &self.app).map(|o| o.started_at);
-        let what = SickBefore::of(application, rollout, until);
+        let mut what = SickBefore::of(application, rollout, until);
+        // While an operation runs, health says nothing about the time before it; what was said before still holds.
+        let known = self.app.state.sick.as_ref().is_some_and(|sick| sick.what.degraded);
+        what.degraded |= known && health::trusted(application).is_err();
         if self.app.state.sick.as_ref().is_none_or(|sick| sick.what != what) {
             self.app.state.sick = Some(Sick { what, since: now });
         }
