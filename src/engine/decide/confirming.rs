@@ -253,6 +253,8 @@ impl Turn<'_> {
         let spec_digest = bad.spec_digest.clone();
         self.app.state.last_good = Some(LastGood { revisions: live.clone(), spec_digest, at: now, from });
         self.record(Kind::LastGood { revisions: live.clone(), from });
+        // Also where the revert needed no operation: the failed one is undone.
+        self.app.state.sync_failed = false;
         self.app.state.phase = Phase::Idle { current: live };
         true
     }
