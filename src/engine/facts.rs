@@ -201,6 +201,16 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// Whether somebody ended it, which says nothing about what it was to bring.
+    ///
+    /// Argo CD calls that `Failed` too, with these words (`syncContext.Terminate`). Where its own time limit ended the
+    /// operation it adds `, triggered by …`, and that is a failure.
+    pub fn was_terminated(&self) -> bool {
+        self.phase == OperationPhase::Failed
+            && self.message.starts_with("Operation terminated")
+            && !self.message.contains("triggered by")
+    }
+
     /// How many attempts of this operation have failed so far.
     ///
     /// Argo CD counts a retry when the attempt before it failed, and writes `Running` with `finishedAt` set while it

@@ -172,8 +172,11 @@ impl Turn<'_> {
             Some(OperationId { started_at: operation.started_at, revisions: revisions.clone() });
         match operation.phase {
             OperationPhase::Succeeded => state.sync_failed = false,
-            OperationPhase::Failed => state.sync_failed = true,
-            OperationPhase::Running | OperationPhase::Terminating | OperationPhase::Error => {}
+            OperationPhase::Failed if !operation.was_terminated() => state.sync_failed = true,
+            OperationPhase::Failed
+            | OperationPhase::Running
+            | OperationPhase::Terminating
+            | OperationPhase::Error => {}
         }
     }
 

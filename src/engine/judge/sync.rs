@@ -6,7 +6,7 @@ use crate::engine::facts::{Operation, OperationPhase, Revisions};
 /// Judges the operation that is to bring `revisions`.
 ///
 /// `Failed` means that a resource or a hook failed and convicts; `Error` means that Argo CD itself could not work
-/// (repository, cluster), and is inconclusive.
+/// (repository, cluster), and is inconclusive, as is what somebody ended.
 pub fn judge(operation: Option<&Operation>, revisions: &Revisions, failed_attempts_max: u32) -> Judgement {
     let Some(operation) = operation.filter(|o| o.revisions.as_ref() == Some(revisions)) else {
         return Judgement::new(Outcome::Inconclusive, "the operation is not known");
@@ -15,6 +15,9 @@ pub fn judge(operation: Option<&Operation>, revisions: &Revisions, failed_attemp
     let message = shorten(&operation.message);
     match operation.phase {
         OperationPhase::Succeeded => Judgement::new(Outcome::Pass, "the operation succeeded"),
+        OperationPhase::Failed if operation.was_terminated() => {
+            Judgement::new(Outcome::Inconclusive, "somebody ended the sync operation")
+        }
         OperationPhase::Failed => Judgement::new(
             Outcome::Fail,
             format!("the sync operation failed after {attempts} attempts: {message}"),
@@ -89,6 +92,27 @@ mod tests {
         check(Running, 1, true, "Inconclusive: the sync operation is running");
         check(Running, 1, false, "Inconclusive: the sync operation is running");
         check(Running, 2, true, "Fail: 2 attempts of the sync operation failed: one or more objects failed");
+    }
+
+    #[test]
+    fn an_operation_that_somebody_ended_convicts_nothing() {
+        let revisions = Revisions::from(Revision::new("b"));
+        let judged = |message: &str| {
+            let operation = Operation {
+                phase: OperationPhase::Failed,
+                revisions: Some(revisions.clone()),
+                started_at: Timestamp::UNIX_EPOCH,
+                finished_at: Some(Timestamp::UNIX_EPOCH),
+                retry_count: 0,
+                dry_run: false,
+                message: message.into(),
+                initiated_by: "automated".into(),
+            };
+            judge(Some(&operation), &revisions, 2).outcome
+        };
+        assert_eq!(judged("Operation terminated"), Outcome::Inconclusive);
+        assert_eq!(judged("Operation terminated (retried 2 times)."), Outcome::Inconclusive);
+        assert_eq!(judged("Operation terminated, triggered by controller sync timeout"), Outcome::Fail);
     }
 
     #[test]
