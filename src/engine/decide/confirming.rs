@@ -179,7 +179,16 @@ impl Turn<'_> {
 
     fn recover(&mut self, mut confirming: Confirming, mut recovering: Recovering) -> bool {
         let (now, policy) = (self.context.now, self.context.policy);
-        let Some(application) = &self.app.seen.application else { return false };
+        let Some(application) = &self.app.seen.application else {
+            // After a start, until the watch is up: nobody looks, so this time does not count.
+            if now >= recovering.next_round_at.min(recovering.deadline(policy)) {
+                recovering.since = now;
+                recovering.next_round_at = next_round(recovering.next_round_at, policy.interval, now);
+                confirming.stage = Stage::Recovering(recovering);
+                self.app.state.phase = Phase::Confirming(Box::new(confirming));
+            }
+            return false;
+        };
         if let Some(by) = newer_operation(application, &self.app).and_then(|o| o.revisions.clone()) {
             self.record(Kind::AnalysisSuperseded { revisions: recovering.live, by });
             return self.begin_analysis_if_newer(None);
