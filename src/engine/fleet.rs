@@ -43,3 +43,74 @@ impl Fleet {
         u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::analysis::{Hold, Phase, Sick};
+    use crate::engine::entry::Why;
+    use crate::engine::fixture::{at, commit};
+    use crate::engine::judge::rollout::SickBefore;
+
+    /// An application that rests at a revision and became sick at this second.
+    fn sick(revision: char, since: Option<i64>) -> AppState {
+        let since = since.map(|second| {
+            let what = SickBefore { workloads: Vec::new(), degraded: true };
+            Sick { what, since: at(second) }
+        });
+        AppState {
+            phase: Phase::Idle { current: commit(revision).into() },
+            sick: since,
+            ..AppState::default()
+        }
+    }
+
+    fn held(why: Why) -> AppState {
+        let hold = Hold { id: "hold".into(), why, since: at(1000) };
+        AppState { hold: Some(hold), ..sick('c', None) }
+    }
+
+    /// How many others are sick for `shop` at revision `b` at second 1000, after these were noted.
+    fn check(others: &[AppState], expected: u32) {
+        let mut fleet = Fleet::default();
+        let shop = AppKey::new("argocd", "shop");
+        fleet.note(&shop, &sick('b', Some(1000)));
+        for (i, state) in others.iter().enumerate() {
+            fleet.note(&AppKey::new("argocd", format!("other-{i}")), state);
+        }
+        let revisions = Revisions::from(commit('b'));
+        assert_eq!(fleet.others_degraded(&shop, Some(&revisions), at(1000)), expected, "{others:?}");
+    }
+
+    #[test]
+    fn those_count_that_became_sick_at_about_the_same_time_from_another_change() {
+        check(&[], 0);
+        check(&[sick('c', None)], 0);
+        check(&[sick('c', Some(999))], 1);
+        check(&[sick('c', Some(999)), sick('d', Some(500))], 2);
+        // One commit that breaks several applications is still the commit's fault.
+        check(&[sick('b', Some(999))], 0);
+        check(&[sick('c', Some(400))], 0);
+        check(&[sick('c', Some(401))], 1);
+        check(&[AppState { phase: Phase::New, ..sick('c', Some(999)) }], 1);
+    }
+
+    #[test]
+    fn a_hold_counts_when_it_stands_for_a_sickness() {
+        check(&[held(Why::Environment { others: 3 })], 1);
+        check(&[held(Why::Conflict { files: Vec::new() })], 0);
+    }
+
+    #[test]
+    fn who_recovers_or_goes_counts_no_more() {
+        let mut fleet = Fleet::default();
+        let (shop, cart) = (AppKey::new("argocd", "shop"), AppKey::new("argocd", "cart"));
+        fleet.note(&cart, &sick('c', Some(999)));
+        assert_eq!(fleet.others_degraded(&shop, None, at(1000)), 1);
+        fleet.note(&cart, &sick('c', None));
+        assert_eq!(fleet.others_degraded(&shop, None, at(1000)), 0);
+        fleet.note(&cart, &sick('c', Some(999)));
+        fleet.forget(&cart);
+        assert_eq!(fleet.others_degraded(&shop, None, at(1000)), 0);
+    }
+}
