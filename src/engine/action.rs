@@ -80,6 +80,8 @@ pub struct RevertOrder {
     pub quarantine: Vec<String>,
     /// Plan only.
     pub dry_run: bool,
+    /// Only look whether it is done already.
+    pub only_look: bool,
 }
 
 /// A question about two revisions of one repository.
@@ -124,6 +126,8 @@ pub enum RevertOutcome {
     AlreadyReverted(RevertRecord),
     /// A dry run: this would have been pushed.
     Planned(RevertRecord),
+    /// It was only looked for, and is not there.
+    NotThere,
     /// Commits after bad changed the same lines.
     Conflict {
         /// The files in conflict.

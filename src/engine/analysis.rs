@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{RevertOrder, RevertRecord, Round};
 use super::entry::{LastGoodFrom, Why};
-use super::facts::{ApplicationFacts, Revision, Revisions, RolloutFacts};
+use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts};
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
+use super::judge::sync::Attempts;
 use super::judge::threshold::Tally;
 
 /// Everything that is kept for one application: what lasts (`state`) and what the watches bring again (`seen`).
@@ -58,10 +59,20 @@ pub struct OperationId {
     pub started_at: Timestamp,
     /// What it syncs to.
     pub revisions: Revisions,
+    /// The source specification that it applies; empty while that is not known.
+    pub spec_digest: String,
 }
 
 /// Rollbacks remembered for one application: bounds the state object; a loop shows long before.
 pub const PAST_REVERTS_MAX: usize = 20;
+
+impl OperationId {
+    /// The id of this operation, which syncs to these revisions.
+    pub fn of(operation: &Operation, revisions: &Revisions) -> Self {
+        let spec_digest = operation.spec_digest.clone();
+        Self { started_at: operation.started_at, revisions: revisions.clone(), spec_digest }
+    }
+}
 
 /// What is going on with an application.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -201,6 +212,10 @@ pub struct Analysis {
     pub sick_before: Option<SickBefore>,
     /// Whether the sync before had failed.
     pub sync_failed_before: bool,
+    /// What became of the operation's attempts.
+    pub attempts: Attempts,
+    /// Since when Argo CD calls the application Degraded without a break.
+    pub degraded_since: Option<Timestamp>,
     /// Measurements of the time before, by SLO.
     pub before: BTreeMap<String, Tally>,
     /// Measurements since, by SLO.

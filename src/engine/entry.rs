@@ -72,6 +72,13 @@ pub enum Kind {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The intent was given up before anything was pushed.
+    RevertAbandoned {
+        /// The rollback.
+        rollback: String,
+        /// Why.
+        because: Abandoned,
+    },
     /// A dry run: this would have been pushed.
     RevertPlanned {
         /// What.
@@ -130,6 +137,21 @@ pub enum Kind {
         /// Who or what ended it.
         by: HoldEndedBy,
     },
+}
+
+/// Why an intent to revert was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum Abandoned {
+    /// A newer revision was synced in the meantime, and is judged by itself.
+    #[error("{} was synced in the meantime and is judged by itself", by.short())]
+    Newer {
+        /// What was synced.
+        by: Revisions,
+    },
+    /// The policy was changed to a dry run.
+    #[error("the policy was changed to a dry run")]
+    DryRun,
 }
 
 /// How a last good revision is known.
@@ -331,6 +353,7 @@ impl Kind {
             Self::AnalysisSuperseded { .. } => "AnalysisSuperseded",
             Self::RevertIntended { .. } => "RevertIntended",
             Self::RevertRetried { .. } => "RevertRetried",
+            Self::RevertAbandoned { .. } => "RevertAbandoned",
             Self::RevertPlanned { .. } => "RevertPlanned",
             Self::RevertPushed { .. } => "RevertPushed",
             Self::SyncTerminated { .. } => "SyncTerminated",
@@ -348,6 +371,7 @@ impl Kind {
             Self::AnalysisEnded { verdict, .. } => *verdict != Verdict::Healthy,
             Self::RevertIntended { .. }
             | Self::RevertRetried { .. }
+            | Self::RevertAbandoned { .. }
             | Self::RevertPlanned { .. }
             | Self::RevertPushed { .. }
             | Self::SyncTerminated { .. }
@@ -393,6 +417,7 @@ impl fmt::Display for Kind {
             Self::RevertRetried { error, attempts } => {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")
             }
+            Self::RevertAbandoned { because, .. } => write!(f, "nothing was pushed: {because}"),
             Self::RevertPlanned { record } => {
                 write!(f, "dry run: would change {} on `{}`", record.files.join(", "), record.branch)
             }

@@ -190,10 +190,16 @@ pub struct Operation {
     pub started_at: Timestamp,
     /// When it, or the attempt before the next retry, ended.
     pub finished_at: Option<Timestamp>,
-    /// Attempts after the first.
+    /// Retries begun or waited for: Argo CD counts up when it begins to wait.
     pub retry_count: u32,
     /// Whether it changes nothing.
     pub dry_run: bool,
+    /// Whether it applies only some resources, or manifests that are not in Git: it says nothing about a revision.
+    pub partial: bool,
+    /// Whether the newest attempt's result names a resource or a hook that failed.
+    pub resource_failed: bool,
+    /// Like [`ApplicationFacts::spec_digest`], of what is applied; empty while that is not known.
+    pub spec_digest: String,
     /// Argo CD's message.
     pub message: String,
     /// Who started it: a user's name, or `automated`.
@@ -201,17 +207,22 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// How many attempts of this operation have failed so far.
+    /// Whether it is a whole sync of a revision.
+    pub fn is_whole(&self) -> bool {
+        !self.dry_run && !self.partial
+    }
+
+    /// Whether somebody ended it: Argo CD then calls it `Failed`, which says nothing about the change.
+    pub fn is_terminated(&self) -> bool {
+        self.phase == OperationPhase::Terminating || self.message.starts_with("Operation terminated")
+    }
+
+    /// Whether it waits for its next retry because a resource or a hook failed.
     ///
-    /// Argo CD writes `Running` with `finishedAt` set while it waits for the next retry.
-    pub fn failed_attempts(&self) -> u32 {
-        match (self.phase, self.finished_at) {
-            (OperationPhase::Failed, _) | (OperationPhase::Running, Some(_)) => {
-                self.retry_count.saturating_add(1)
-            }
-            (OperationPhase::Running, None) => self.retry_count,
-            (OperationPhase::Succeeded | OperationPhase::Error | OperationPhase::Terminating, _) => 0,
-        }
+    /// Argo CD writes `Running` with `finishedAt` set while it waits, after `Failed` and after `Error` alike; only the
+    /// former names what failed.
+    pub fn waits_after_failure(&self) -> bool {
+        self.phase == OperationPhase::Running && self.finished_at.is_some() && self.resource_failed
     }
 }
 
@@ -370,6 +381,8 @@ pub struct PodTrouble {
     pub message: String,
     /// How often the container was restarted.
     pub restarts: u32,
+    /// When the container last ended, where it did.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What is wrong with a pod.

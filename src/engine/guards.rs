@@ -36,7 +36,7 @@ pub fn check<'a>(
     let (bad, good, repo_url, target_revision, path) = one_git_source(application, bad, last_good)?;
     not_a_rollback(state, bad)?;
     good_stands(state, good)?;
-    spec_is_the_same(last_good, bad_spec_digest, repo_url)?;
+    spec_is_the_same(last_good, bad_spec_digest, application, repo_url)?;
     within_budget(state, context)?;
     not_the_environment(context)?;
     Ok(Cleared { bad, good, repo_url, target_revision, path })
@@ -99,8 +99,14 @@ fn good_stands(state: &AppState, good: &Revision) -> Result<(), Why> {
     Ok(())
 }
 
-fn spec_is_the_same(good: &LastGood, bad_spec_digest: &str, repo_url: &str) -> Result<(), Why> {
-    if good.spec_digest != bad_spec_digest {
+/// Good, bad and what the Application says now: the revert goes to the branch and folder that it names now.
+fn spec_is_the_same(
+    good: &LastGood,
+    bad_spec_digest: &str,
+    application: &ApplicationFacts,
+    repo_url: &str,
+) -> Result<(), Why> {
+    if good.spec_digest != bad_spec_digest || application.spec_digest != bad_spec_digest {
         return Err(Why::SpecChanged { repo_url: repo_url.to_owned() });
     }
     Ok(())

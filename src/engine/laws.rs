@@ -185,7 +185,7 @@ fn intent_before_outcome(journal: &[Entry], _: &Policy) -> Result<(), Violation>
                     return broken(11, "a dry run ended that had not begun");
                 }
             }
-            Kind::HoldBegan { .. } => open = None,
+            Kind::HoldBegan { .. } | Kind::RevertAbandoned { .. } => open = None,
             _ => {}
         }
     }

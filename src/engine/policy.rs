@@ -52,6 +52,8 @@ pub struct RolloutRules {
     pub container_config_grace: Duration,
     /// How long a pod may find no node.
     pub unschedulable_grace: Duration,
+    /// How long Argo CD may call the application Degraded.
+    pub degraded_grace: Duration,
     /// Restarts of one container of a new pod that convict.
     pub restarts: u32,
     /// Whether one container killed for memory convicts at once.

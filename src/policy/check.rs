@@ -124,6 +124,7 @@ fn durations(file: &PolicyFile, report: &mut Report) {
         (&["rollout", "crashLoopGrace"], rollout.crash_loop_grace, zero, DURATION_MAX),
         (&["rollout", "containerConfigGrace"], rollout.container_config_grace, zero, DURATION_MAX),
         (&["rollout", "unschedulableGrace"], rollout.unschedulable_grace, zero, DURATION_MAX),
+        (&["rollout", "degradedGrace"], rollout.degraded_grace, zero, DURATION_MAX),
         (&["rollback", "pushTimeout"], rollback.push_timeout, second, DURATION_MAX),
         (&["rollback", "liveTimeout"], rollback.live_timeout, second, DURATION_MAX),
         (&["rollback", "recoveryTimeout"], rollback.recovery_timeout, second, DURATION_MAX),

@@ -182,6 +182,8 @@ pub struct Rollout {
     pub container_config_grace: Span,
     /// How long a pod may find no node; `2m` by default.
     pub unschedulable_grace: Span,
+    /// How long Argo CD may call the application Degraded, as it does for moments in ordinary rollouts; `1m` by default.
+    pub degraded_grace: Span,
     /// Restarts of one container that convict; `3` by default.
     pub restarts: u32,
     /// Whether one container killed for memory convicts at once; `true` by default.
@@ -195,6 +197,7 @@ impl Default for Rollout {
             crash_loop_grace: Span::secs(30),
             container_config_grace: Span::secs(30),
             unschedulable_grace: Span::secs(120),
+            degraded_grace: Span::secs(60),
             restarts: 3,
             oom_kill: true,
         }

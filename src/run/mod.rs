@@ -202,6 +202,8 @@ impl Daemon {
             // Its state is saved, so it goes on where it was.
             error!(application = %app, "The task of an application ended by a fault of ours and is started again; please report this.");
             known.task = None;
+            // The new task wants the facts that the old one had.
+            self.rollouts.forget(app);
         }
         self.rollouts.follow(app.clone(), facts.workloads.clone(), facts.in_cluster);
         match &known.task {

@@ -52,6 +52,9 @@ impl Call<'_> {
                 }
                 Found::Plan(plan) => plan,
             };
+            if self.order.only_look {
+                return Ok(RevertOutcome::NotThere);
+            }
             if self.order.dry_run {
                 return Ok(RevertOutcome::Planned(record(repo, &name, tip, &plan.evidence, attempts)?));
             }

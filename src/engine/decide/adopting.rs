@@ -29,10 +29,9 @@ impl Turn<'_> {
     /// An application without a state: watch the sync that is under way, or look at what runs.
     pub(super) fn first_sight(&mut self) -> bool {
         let Some(application) = &self.app.seen.application else { return false };
-        let running = application
-            .operation
-            .as_ref()
-            .filter(|o| matches!(o.phase, OperationPhase::Running | OperationPhase::Terminating));
+        let running = application.operation.as_ref().filter(|o| {
+            o.is_whole() && matches!(o.phase, OperationPhase::Running | OperationPhase::Terminating)
+        });
         let newest = application.history.last();
         if let Some(operation) = running
             && operation.revisions.as_ref() != newest.map(|h| &h.revisions)
@@ -45,8 +44,7 @@ impl Turn<'_> {
         if let Some(operation) = &application.operation
             && let Some(revisions) = &operation.revisions
         {
-            let id = OperationId { started_at: operation.started_at, revisions: revisions.clone() };
-            self.app.state.operation = Some(id);
+            self.app.state.operation = Some(OperationId::of(operation, revisions));
         }
         let now = self.context.now;
         self.app.state.phase = Phase::Adopting(Adopting {
@@ -87,6 +85,7 @@ impl Turn<'_> {
             rollout: self.app.seen.rollout.as_ref(),
             began_at: newest.deployed_at,
             before: None,
+            degraded_since: None,
         };
         application.sync == SyncStatus::Synced
             // History that names no source says nothing about a changed one.

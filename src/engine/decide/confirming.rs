@@ -146,7 +146,7 @@ impl Turn<'_> {
             && let Some(revisions) = operation.revisions.clone()
             && (revisions == live || revisions == revert || revisions == confirming.bad.revisions)
         {
-            self.app.state.operation = Some(OperationId { started_at: operation.started_at, revisions });
+            self.app.state.operation = Some(OperationId::of(operation, &revisions));
         }
         self.app.state.phase = Phase::Idle { current: live };
     }
@@ -156,6 +156,8 @@ impl Turn<'_> {
         let live = Revisions::from(live);
         let took = elapsed(confirming.pushed_at, now);
         self.settle(&confirming, live.clone());
+        // Live without a failure, be it that no sync was needed.
+        self.app.state.sync_failed = false;
         self.record(Kind::RevertLive { live: live.clone(), how, took });
         let recovering = Recovering {
             live,
@@ -173,6 +175,7 @@ impl Turn<'_> {
     /// What is live holds the revert and newer changes on top of it: those are judged by an analysis of their own.
     fn superseded(&mut self, confirming: Confirming, live: Revision, how: LiveBy) {
         let took = elapsed(confirming.pushed_at, self.context.now);
+        self.app.state.sync_failed = false;
         self.record(Kind::RevertLive { live: live.into(), how, took });
         self.app.state.phase = Phase::Idle { current: confirming.record.revert.into() };
     }
@@ -220,9 +223,12 @@ impl Turn<'_> {
             rollout: self.app.seen.rollout.as_ref(),
             began_at: recovering.live_at,
             before: Some(&before),
+            degraded_since: None,
         };
-        let (judgement, _) = rollout::judge(&case, self.context.now);
-        if judgement.outcome != Outcome::Pass {
+        let (judgement, breach) = rollout::judge(&case, self.context.now);
+        // A rollout that was not what failed may be as it always was: paused, or never complete.
+        let rollout_failed = confirming.bad.breaches.iter().any(|b| !matches!(b.signal, Signal::Slo(_)));
+        if breach.is_some() || (rollout_failed && judgement.outcome != Outcome::Pass) {
             still.push(judgement.why);
         }
         for slo in self.context.policy.slos.iter().filter(|slo| failed_before(confirming, &slo.name)) {

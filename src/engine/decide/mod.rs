@@ -61,6 +61,7 @@ pub const REVERT_ANSWER_MAX: std::time::Duration = std::time::Duration::from_sec
 pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step {
     let mut turn = Turn { key, context, app, actions: Vec::new(), entries: Vec::new() };
     turn.absorb(event);
+    turn.end_hold_by_person();
     turn.watch_sickness();
     for _ in 0..PHASES_MAX {
         if !turn.advance() {
@@ -85,7 +86,6 @@ impl Turn<'_> {
     fn absorb(&mut self, event: Event) {
         match event {
             Event::Application(application) => {
-                self.end_hold_by_person(&application);
                 self.app.seen.application = Some(application);
             }
             Event::Rollout(rollout) => self.app.seen.rollout = Some(rollout),
@@ -149,9 +149,9 @@ impl Turn<'_> {
         }
     }
 
-    fn end_hold_by_person(&mut self, application: &ApplicationFacts) {
-        let named = |hold: &Hold| application.resume.as_deref() == Some(hold.id.as_str());
-        if self.app.state.hold.as_ref().is_some_and(named) {
+    fn end_hold_by_person(&mut self) {
+        let resume = self.app.seen.application.as_ref().and_then(|a| a.resume.as_deref());
+        if self.app.state.hold.as_ref().is_some_and(|hold| resume == Some(hold.id.as_str())) {
             self.end_hold(HoldEndedBy::Person);
         }
     }
@@ -159,18 +159,22 @@ impl Turn<'_> {
     /// Remembers operations that bring nothing new, and whether the newest that ended had failed.
     fn note_operation(&mut self) {
         let Some(application) = &self.app.seen.application else { return };
-        let Some(operation) = application.operation.as_ref().filter(|o| !o.dry_run) else { return };
+        let Some(operation) = application.operation.as_ref().filter(|o| o.is_whole()) else { return };
+        let newer = newer_operation(application, &self.app).is_some();
         let state = &mut self.app.state;
-        let Some(revisions) = operation.revisions.as_ref().filter(|r| state.phase.current() == Some(*r))
+        let Some(revisions) =
+            operation.revisions.as_ref().filter(|r| !newer && state.phase.current() == Some(*r))
         else {
             return;
         };
-        state.operation =
-            Some(OperationId { started_at: operation.started_at, revisions: revisions.clone() });
+        state.operation = Some(OperationId::of(operation, revisions));
         match operation.phase {
             OperationPhase::Succeeded => state.sync_failed = false,
-            OperationPhase::Failed => state.sync_failed = true,
-            OperationPhase::Running | OperationPhase::Terminating | OperationPhase::Error => {}
+            OperationPhase::Failed if !operation.is_terminated() => state.sync_failed = true,
+            OperationPhase::Failed
+            | OperationPhase::Running
+            | OperationPhase::Terminating
+            | OperationPhase::Error => {}
         }
     }
 
@@ -190,7 +194,9 @@ impl Turn<'_> {
             return;
         }
         let until = newer_operation(application, &self.app).map(|o| o.started_at);
-        let what = SickBefore::of(application, rollout, until);
+        let degraded = self.app.state.sick.as_ref().map(|sick| sick.what.degraded);
+        let rules = &self.context.policy.rollout;
+        let Some(what) = SickBefore::of(application, rollout, rules, until, degraded) else { return };
         if self.app.state.sick.as_ref().is_none_or(|sick| sick.what != what) {
             self.app.state.sick = Some(Sick { what, since: now });
         }
@@ -256,15 +262,21 @@ fn tally(tallies: &mut BTreeMap<String, Tally>, slos: &[Slo], answers: &[SloAnsw
     }
 }
 
-/// The newest operation, if it brings a revision that has not been dealt with.
+/// The newest operation, if it brings something that has not been dealt with: a revision, or another specification of
+/// what to render from the same one.
 fn newer_operation<'a>(application: &'a ApplicationFacts, app: &App) -> Option<&'a Operation> {
-    let operation = application.operation.as_ref().filter(|o| !o.dry_run)?;
+    let operation = application.operation.as_ref().filter(|o| o.is_whole())?;
     let revisions = operation.revisions.as_ref()?;
-    let dealt_with = app.state.operation.as_ref().is_some_and(|done| {
-        operation.started_at < done.started_at
-            || (operation.started_at == done.started_at && *revisions == done.revisions)
+    let this = OperationId::of(operation, revisions);
+    let done = app.state.operation.as_ref();
+    if done.is_some_and(|done| this.started_at < done.started_at || this == *done) {
+        return None;
+    }
+    let known = |digest: &str| !digest.is_empty();
+    let same_spec = done.is_none_or(|done| {
+        done.spec_digest == this.spec_digest || !known(&done.spec_digest) || !known(&this.spec_digest)
     });
-    (!dealt_with && app.state.phase.current() != Some(revisions)).then_some(operation)
+    (app.state.phase.current() != Some(revisions) || !same_spec).then_some(operation)
 }
 
 /// The time of the next round: one interval on, without making up for those that were missed.

@@ -76,10 +76,24 @@ fn several_sources_and_a_retry() {
     assert_eq!(facts.history[0].spec_digest, facts.spec_digest);
 
     let operation = facts.operation.unwrap();
-    assert_eq!((operation.failed_attempts(), operation.dry_run), (2, true));
+    assert_eq!((operation.waits_after_failure(), operation.retry_count, operation.dry_run), (true, 2, true));
     assert_eq!(operation.initiated_by, "alice");
     // Asked for and resolved: a chart's version stands for itself, `sha256:…` of an OCI source too.
     assert_eq!(operation.revisions.map(|r| r.short()), Some("8.1.0+33333333+sha256:a+44444444".into()));
+}
+
+#[test]
+fn a_password_in_a_url_goes_no_further() {
+    let url = |url: &str| {
+        let object = format!(
+            r#"{{"metadata":{{"name":"a","namespace":"b"}},"spec":{{"source":{{"repoURL":"{url}","path":"x"}}}}}}"#
+        );
+        application(&object).facts().unwrap().sources[0].repo_url.clone()
+    };
+    assert_eq!(url("https://me:s3cret@git.example.com/a@b.git"), "https://git.example.com/a@b.git");
+    assert_eq!(url("https://git.example.com/a.git"), "https://git.example.com/a.git");
+    assert_eq!(url("ssh://git@git.example.com/a.git"), "ssh://git@git.example.com/a.git");
+    assert_eq!(url("git@git.example.com:a.git"), "git@git.example.com:a.git");
 }
 
 #[test]
