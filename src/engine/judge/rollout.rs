@@ -246,9 +246,8 @@ fn progress(case: &Case<'_>) -> Judgement {
             let (updated, available, desired) = (w.updated, w.available, w.desired);
             return open(format!("{}: {updated} updated and {available} available of {desired}", w.workload));
         }
-        let hinders = |p: &&PodTrouble| {
-            p.kind != TroubleKind::Restarted && counts_as_sick(p, case.rules, facts.at)
-        };
+        let hinders =
+            |p: &&PodTrouble| p.kind != TroubleKind::Restarted && counts_as_sick(p, case.rules, facts.at);
         if let Some(pod) = w.troubled.iter().find(hinders) {
             return open(format!("{}: pod {} {}", w.workload, pod.pod, pod.kind));
         }
