@@ -199,6 +199,7 @@ async fn a_sync_that_fails_is_retried_and_then_given_up() {
     assert_eq!(world.app("/status/operationState/phase"), "Running");
     assert_ne!(world.app("/status/operationState/finishedAt"), "-");
     assert!(world.app("/status/operationState/message").contains("Retrying attempt #1 at"));
+    assert_eq!(world.app("/status/operationState/retryCount"), "1");
     world.seconds(170);
     assert_eq!(
         (world.app("/status/operationState/phase"), world.app("/status/operationState/retryCount")),

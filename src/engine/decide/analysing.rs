@@ -68,7 +68,17 @@ impl Turn<'_> {
     pub(super) fn advance_analysing(&mut self) -> bool {
         let Phase::Analysing(analysis) = &self.app.state.phase else { return false };
         let mut analysis = (**analysis).clone();
-        let Some(application) = &self.app.seen.application else { return false };
+        let Some(application) = &self.app.seen.application else {
+            // After a start, until the watch is up: nobody looks, so this time does not count.
+            let (interval, now) = (self.context.policy.interval, self.context.now);
+            if now >= analysis.next_round_at {
+                analysis.seen_at = now;
+                analysis.next_round_at = next_round(analysis.next_round_at, interval, now);
+            }
+            analysis.recheck_at = None;
+            self.app.state.phase = Phase::Analysing(Box::new(analysis));
+            return false;
+        };
         if let Some(by) = newer_operation(application, &self.app).and_then(|o| o.revisions.clone()) {
             self.record(Kind::AnalysisSuperseded { revisions: analysis.revisions.clone(), by });
             return self.begin_analysis_if_newer(Some(analysis));
@@ -253,6 +263,9 @@ impl Turn<'_> {
             verdict: Verdict::Inconclusive(open),
             took,
         });
+        // Nothing is better known than before; what is seen now is added when the step ends.
+        let what = analysis.sick_before.clone();
+        self.app.state.sick = what.map(|what| Sick { what, since: self.context.now });
         self.app.state.phase = Phase::Idle { current: revisions };
         true
     }

@@ -182,7 +182,16 @@ impl Turn<'_> {
 
     fn recover(&mut self, mut confirming: Confirming, mut recovering: Recovering) -> bool {
         let (now, policy) = (self.context.now, self.context.policy);
-        let Some(application) = &self.app.seen.application else { return false };
+        let Some(application) = &self.app.seen.application else {
+            // After a start, until the watch is up: nobody looks, so this time does not count.
+            if now >= recovering.next_round_at.min(recovering.deadline(policy)) {
+                recovering.since = now;
+                recovering.next_round_at = next_round(recovering.next_round_at, policy.interval, now);
+                confirming.stage = Stage::Recovering(recovering);
+                self.app.state.phase = Phase::Confirming(Box::new(confirming));
+            }
+            return false;
+        };
         if let Some(by) = newer_operation(application, &self.app).and_then(|o| o.revisions.clone()) {
             self.record(Kind::AnalysisSuperseded { revisions: recovering.live, by });
             return self.begin_analysis_if_newer(None);
@@ -259,6 +268,8 @@ impl Turn<'_> {
         let spec_digest = bad.spec_digest.clone();
         self.app.state.last_good = Some(LastGood { revisions: live.clone(), spec_digest, at: now, from });
         self.record(Kind::LastGood { revisions: live.clone(), from });
+        // Also where the revert needed no operation: the failed one is undone.
+        self.app.state.sync_failed = false;
         self.app.state.phase = Phase::Idle { current: live };
         true
     }

@@ -18,6 +18,7 @@ use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
 use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
+use super::judge::health;
 use super::judge::rollout::SickBefore;
 use super::judge::threshold::{Tally, measure};
 use super::policy::{Policy, Slo};
@@ -68,6 +69,8 @@ pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step
             break;
         }
     }
+    // What an analysis left behind is what the next one begins with, whether or not anything is seen in between.
+    turn.watch_sickness();
     turn.note_operation();
     let Turn { app, actions, entries, .. } = turn;
     Step { app, actions, entries }

@@ -134,13 +134,18 @@ impl Turn<'_> {
     }
 
     fn try_again(&mut self, mut reverting: Reverting, error: String) {
+        let pause = Duration::from_secs(1 << reverting.attempts.saturating_sub(1).min(5)).min(PAUSE_MAX);
+        let retry_at = later(self.context.now, pause);
+        if reverting.retry_at <= retry_at {
+            // This answer came before; the next try is due already.
+            return;
+        }
         let after = elapsed(reverting.since, self.context.now);
         self.record(Kind::RevertRetried { error: error.clone(), attempts: reverting.attempts });
         if after >= self.context.policy.rollback.push_timeout {
             return self.give_up(reverting, Why::PushFailed { error, after });
         }
-        let pause = Duration::from_secs(1 << reverting.attempts.saturating_sub(1).min(5)).min(PAUSE_MAX);
-        reverting.retry_at = later(self.context.now, pause);
+        reverting.retry_at = retry_at;
         self.app.state.phase = Phase::Reverting(Box::new(reverting));
     }
 

@@ -9,13 +9,86 @@ use crate::engine::facts::{ApplicationFacts, Gap, HealthStatus, OperationPhase};
 /// (`status.reconciledAt`) is not older than the operation's end: the rule of `argocd app wait`
 /// (`checkAppWaitConditions`). Both times have a resolution of one second, so an equal second is accepted there and here.
 pub fn trusted(application: &ApplicationFacts) -> Result<HealthStatus, Gap> {
+    // A new request clears the state of the operation before it.
+    if application.operation_requested {
+        return Err(Gap::HealthOlderThanSync);
+    }
     let Some(operation) = &application.operation else {
         return Ok(application.health);
     };
-    let settled = !application.operation_requested
-        && !matches!(operation.phase, OperationPhase::Running | OperationPhase::Terminating);
+    let settled = !matches!(operation.phase, OperationPhase::Running | OperationPhase::Terminating);
     match (operation.finished_at, application.reconciled_at) {
         (Some(finished), Some(reconciled)) if settled && reconciled >= finished => Ok(application.health),
         (_, _) => Err(Gap::HealthOlderThanSync),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::engine::facts::{AppKey, Operation, SyncStatus};
+
+    /// An operation in `phase` that ended at second `finished`, and a comparison at second `reconciled`.
+    fn check(
+        requested: bool,
+        operation: Option<(OperationPhase, Option<i64>)>,
+        reconciled: Option<i64>,
+        trusted: bool,
+    ) {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let application = ApplicationFacts {
+            app: AppKey::new("argocd", "shop"),
+            uid: String::new(),
+            project: String::new(),
+            labels: [].into(),
+            sources: Vec::new(),
+            spec_digest: String::new(),
+            hydrated: false,
+            destination_namespace: String::new(),
+            in_cluster: true,
+            auto_sync: true,
+            operation_requested: requested,
+            operation: operation.map(|(phase, finished)| Operation {
+                phase,
+                revisions: None,
+                started_at: at(5),
+                finished_at: finished.map(at),
+                retry_count: 0,
+                dry_run: false,
+                message: String::new(),
+                initiated_by: String::new(),
+            }),
+            sync: SyncStatus::Synced,
+            compared: None,
+            health: HealthStatus::Degraded,
+            reconciled_at: reconciled.map(at),
+            history: Vec::new(),
+            workloads: Vec::new(),
+            resume: None,
+        };
+        let expected = if trusted { Ok(HealthStatus::Degraded) } else { Err(Gap::HealthOlderThanSync) };
+        let got = super::trusted(&application);
+        assert_eq!(got, expected, "{requested} {operation:?} {reconciled:?}");
+    }
+
+    #[test]
+    fn health_is_believed_only_once_it_describes_what_the_operation_left_behind() {
+        use OperationPhase::{Error, Failed, Running, Succeeded, Terminating};
+        check(false, None, None, true);
+        check(true, None, Some(99), false);
+        check(false, Some((Succeeded, Some(10))), Some(9), false);
+        // Argo CD's times have a resolution of one second.
+        check(false, Some((Succeeded, Some(10))), Some(10), true);
+        check(false, Some((Succeeded, Some(10))), Some(11), true);
+        check(false, Some((Succeeded, Some(10))), None, false);
+        check(true, Some((Succeeded, Some(10))), Some(11), false);
+        check(false, Some((Failed, Some(10))), Some(11), true);
+        check(false, Some((Error, Some(10))), Some(11), true);
+        check(false, Some((Running, None)), Some(11), false);
+        // Waiting for a retry.
+        check(false, Some((Running, Some(10))), Some(11), false);
+        check(false, Some((Terminating, Some(10))), Some(11), false);
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Breach, Outcome, Signal};
-use crate::engine::facts::Reading;
+use crate::engine::facts::{Gap, Reading};
 use crate::engine::policy::{Objective, Slo};
 
 /// One reading of an SLO, judged.
@@ -29,7 +29,12 @@ pub fn measure(objective: Objective, at: Timestamp, reading: Reading) -> Measure
             };
             if good { Outcome::Pass } else { Outcome::Fail }
         }
-        Reading::Value(_) | Reading::Gap(_) => Outcome::Inconclusive,
+        // Neither is a number in JSON, so a state that held one could not be read again.
+        Reading::Value(value) => {
+            let gap = if value.is_nan() { Gap::NotANumber } else { Gap::Infinite };
+            return Measurement { at, outcome: Outcome::Inconclusive, reading: Reading::Gap(gap) };
+        }
+        Reading::Gap(_) => Outcome::Inconclusive,
     };
     Measurement { at, outcome, reading }
 }
@@ -161,7 +166,6 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::facts::Gap;
     use crate::engine::template::Template;
 
     /// `p` passes, `f` fails, `.` has no data; `before | after`.
@@ -246,6 +250,16 @@ mod tests {
             "open: slo `errors` fails, but no measurement of the time before the sync passed",
         );
         check("pp.ff | fffff", "open: slo `errors` began to fail before the sync");
+    }
+
+    #[test]
+    fn what_is_no_number_is_a_gap_and_can_be_saved() {
+        for (value, gap) in [(f64::NAN, Gap::NotANumber), (f64::NEG_INFINITY, Gap::Infinite)] {
+            let got = measure(Objective::Max(1.0), Timestamp::UNIX_EPOCH, Reading::Value(value));
+            assert_eq!((got.outcome, &got.reading), (Outcome::Inconclusive, &Reading::Gap(gap)));
+            let saved = serde_json::to_string(&got).unwrap();
+            assert_eq!(serde_json::from_str::<Measurement>(&saved).unwrap(), got);
+        }
     }
 
     #[test]

@@ -73,11 +73,7 @@ impl ArgoCd {
                 self.finish(store, application, memory, "Succeeded", message, now)
             }
             Stage::Waiting => {
-                edit(store, application, |app| {
-                    let retries = number(app, "/status/operationState/retryCount").unwrap_or_default() + 1;
-                    set(app, &["status", "operationState", "retryCount"], json!(retries));
-                    remove(app, &["status", "operationState", "finishedAt"]);
-                })?;
+                edit(store, application, |app| remove(app, &["status", "operationState", "finishedAt"]))?;
                 memory.operation = Some(self.next(Stage::Started, now));
                 Ok(())
             }
@@ -213,6 +209,7 @@ impl ArgoCd {
         edit(store, application, |app| {
             set(app, &["status", "operationState", "message"], json!(message));
             set(app, &["status", "operationState", "finishedAt"], json!(whole_seconds(now)));
+            set(app, &["status", "operationState", "retryCount"], json!(retries + 1));
         })?;
         memory.operation = Some(Progress { step_at: at, stage: Stage::Waiting });
         Ok(())
