@@ -18,7 +18,6 @@ use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
 use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
-use super::judge::health;
 use super::judge::rollout::SickBefore;
 use super::judge::threshold::{Tally, measure};
 use super::policy::{Policy, Slo};
