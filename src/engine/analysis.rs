@@ -76,7 +76,7 @@ impl OperationId {
 
 /// What is going on with an application.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Phase {
     /// Never seen.
     #[default]
@@ -278,7 +278,7 @@ pub struct Confirming {
 
 /// How far a confirmation is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Stage {
     /// Argo CD has not made it live yet.
     Landing {

@@ -24,7 +24,7 @@ pub struct Entry {
 
 /// What an entry tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Kind {
     /// A last good revision is known.
     LastGood {
@@ -141,7 +141,7 @@ pub enum Kind {
 
 /// Why an intent to revert was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Abandoned {
     /// A newer revision was synced in the meantime, and is judged by itself.
     #[error("{} was synced in the meantime and is judged by itself", by.short())]
@@ -156,7 +156,7 @@ pub enum Abandoned {
 
 /// How a last good revision is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LastGoodFrom {
     /// Its analysis ended healthy.
     Analysis,
@@ -168,7 +168,7 @@ pub enum LastGoodFrom {
 
 /// How a revert is known to be live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LiveBy {
     /// An operation applied it.
     Operation,
@@ -178,7 +178,7 @@ pub enum LiveBy {
 
 /// What ended a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum HoldEndedBy {
     /// A later analysis ended healthy.
     HealthyAnalysis,
@@ -202,7 +202,7 @@ pub struct Timings {
 
 /// Why the daemon does not act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Why {
     /// No revision is known to be good.
     #[error("no last good revision is known for this application")]

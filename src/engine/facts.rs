@@ -119,7 +119,7 @@ pub struct Source {
 
 /// What a source holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SourceKind {
     /// Manifests in a folder of a Git repository; the repository's root is the empty path.
     Git {
@@ -420,7 +420,7 @@ impl fmt::Display for TroubleKind {
 
 /// One answer to one SLO query.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Reading {
     /// A finite number.
     Value(f64),
@@ -430,7 +430,7 @@ pub enum Reading {
 
 /// Why something is not known. A gap is never a sign of sickness and never one of health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Gap {
     /// The query matched no series.
     NoData,

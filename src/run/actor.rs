@@ -216,7 +216,10 @@ impl Actor {
             phase: held.map_or(state.phase.name(), |_| "Held").to_owned(),
             revision: state.phase.current().map(ToString::to_string).unwrap_or_default(),
             last_good: state.last_good.as_ref().map(|good| good.revisions.to_string()).unwrap_or_default(),
-            reason: state.hold.as_ref().map_or_else(|| self.sentence.clone(), |hold| hold.why.to_string()),
+            reason: state
+                .hold
+                .as_ref()
+                .map_or_else(|| self.sentence.clone(), |hold| format!("{} (hold {})", hold.why, hold.id)),
         }
     }
 }

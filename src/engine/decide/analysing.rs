@@ -191,7 +191,7 @@ impl Turn<'_> {
         }
         match health::trusted(application) {
             Ok(HealthStatus::Degraded) => {
-                analysis.degraded_since = analysis.degraded_since.or(Some(self.context.now))
+                analysis.degraded_since = analysis.degraded_since.or(Some(self.context.now));
             }
             Ok(_) => analysis.degraded_since = None,
             Err(_) => {}
