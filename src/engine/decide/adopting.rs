@@ -109,6 +109,12 @@ impl Turn<'_> {
     }
 
     fn look_again(&mut self, mut adopting: Adopting, eligible: bool) {
+        if self.app.seen.application.is_none() {
+            // After a start, until the watch is up: this was no look, so the pause does not grow.
+            adopting.next_round_at = later(self.context.now, self.context.policy.interval);
+            self.app.state.phase = Phase::Adopting(adopting);
+            return;
+        }
         adopting.round = adopting.round.saturating_add(1);
         adopting.passed.clear();
         // Pauses double, so that an application without data costs next to nothing.

@@ -1,0 +1,298 @@
+//! The language: what a line of a history may say, and what it does to the world.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lastgood::engine::action::{Refusal, RevertOutcome};
+use lastgood::engine::event::Event;
+use lastgood::engine::facts::{Gap, OperationPhase, Reading, SyncStatus, TroubleKind};
+use lastgood::engine::policy::{
+    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+};
+use lastgood::engine::template::Template;
+
+use crate::argocd;
+use crate::script::time;
+use crate::world::{Git, World, content};
+
+/// The rules where the history names no others; no SLO.
+pub fn policy() -> Policy {
+    let seconds = Duration::from_secs;
+    Policy {
+        name: "shop".into(),
+        mode: Mode::Push,
+        duration: seconds(60),
+        interval: seconds(10),
+        rollout: RolloutRules {
+            image_pull_grace: seconds(30),
+            crash_loop_grace: seconds(15),
+            container_config_grace: seconds(30),
+            unschedulable_grace: seconds(60),
+            restarts: 3,
+            oom_kill: true,
+        },
+        sync_failed_attempts: 2,
+        slos: Vec::new(),
+        variables: BTreeMap::new(),
+        prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
+        rollback: RollbackRules {
+            push_timeout: seconds(300),
+            live_timeout: seconds(300),
+            recovery_timeout: seconds(120),
+            terminate_stuck_sync: true,
+            reverts_per_day: 3,
+            others_degraded: 3,
+        },
+        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
+    }
+}
+
+/// Changes the world; what the watches bring of it.
+pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
+    let now = world.now;
+    match words {
+        ["end"] => return Ok(Vec::new()),
+        ["tick"] => return Ok(vec![Event::Tick]),
+        ["policy", rule @ ..] => {
+            change_policy(&mut world.policy, rule)?;
+            return Ok(vec![Event::Tick]);
+        }
+        ["prometheus", what @ ..] => return prometheus(world, what),
+        ["git", what @ ..] => return git(world, what),
+        ["commit", revision, "follows", ancestor, "with", what @ ..] => {
+            return follows(world, revision, ancestor, what);
+        }
+        ["others", "sick", count] => {
+            world.others_degraded = count.parse().map_err(|_| "how many?")?;
+            return Ok(Vec::new());
+        }
+        ["daemon", "stops"] => {
+            world.stop();
+            return Ok(Vec::new());
+        }
+        ["daemon", "starts"] => return Ok(world.started()),
+        ["restart"] => {
+            world.stop();
+            return Ok(world.started());
+        }
+        ["synced", revisions, health] => {
+            let revisions = world.names.revisions(revisions);
+            let mut application = argocd::synced(&world.app, revisions, now);
+            application.health = argocd::health(health)?;
+            world.application = Some(application);
+            let rollout = world.rollout.insert(argocd::running(now)).clone();
+            return Ok([seen(world)?, vec![Event::Rollout(rollout)]].concat());
+        }
+        ["pods", "of", revision, trouble @ ..] => return pods(world, revision, trouble),
+        ["deployment", "gives", "up"] => {
+            return Ok(vec![Event::Rollout(world.rollout.insert(argocd::given_up(now)).clone())]);
+        }
+        ["pod", "watch", "breaks"] => {
+            let rollout = world.rollout.as_mut().ok_or("there are no pods yet")?;
+            rollout.gap = Some(Gap::NotWatching("pods".into()));
+            return Ok(vec![Event::Rollout(rollout.clone())]);
+        }
+        ["sync", revisions, what @ ..] => sync(world, revisions, what)?,
+        ["argocd", what @ ..] => argo(world, what)?,
+        ["person", "resumes"] => {
+            let hold = world.hold();
+            application(world)?.resume = hold;
+        }
+        ["spec", "changes"] => application(world)?.spec_digest += " changed",
+        ["source", "is", "hydrated"] => application(world)?.hydrated = true,
+        ["source", "is", "a", "chart"] => application(world)?.sources = vec![argocd::chart_source()],
+        ["source", "is", "joined", "by", "a", "chart"] => {
+            application(world)?.sources.push(argocd::chart_source());
+        }
+        _ => return Err("no verb says this; see verbs.rs".into()),
+    }
+    seen(world)
+}
+
+fn application(world: &mut World) -> Result<&mut lastgood::engine::facts::ApplicationFacts, String> {
+    world.application.as_mut().ok_or_else(|| "there is no Application yet".to_owned())
+}
+
+fn seen(world: &mut World) -> Result<Vec<Event>, String> {
+    Ok(vec![Event::Application(Box::new(application(world)?.clone()))])
+}
+
+fn sync(world: &mut World, revisions: &str, what: &[&str]) -> Result<(), String> {
+    let (now, revisions) = (world.now, world.names.revisions(revisions));
+    let application = application(world)?;
+    match what {
+        ["starts"] => argocd::start(application, revisions, now),
+        ["starts", "as", "a", "dry", "run"] => {
+            argocd::start(application, revisions.clone(), now);
+            argocd::operation(application, &revisions)?.dry_run = true;
+        }
+        ["succeeds"] => argocd::end(application, &revisions, OperationPhase::Succeeded, "", now)?,
+        ["fails"] => {
+            let message = "one or more objects failed to apply";
+            argocd::end(application, &revisions, OperationPhase::Failed, message, now)?;
+        }
+        ["errors"] => {
+            let message = "the repository could not be reached";
+            argocd::end(application, &revisions, OperationPhase::Error, message, now)?;
+        }
+        ["is", "terminated"] => {
+            argocd::end(application, &revisions, OperationPhase::Failed, "Operation terminated", now)?;
+        }
+        // Argo CD counts the retry, and writes `Running` with `finishedAt`, when it begins to wait for it.
+        ["waits", "to", "retry"] => {
+            let operation = argocd::operation(application, &revisions)?;
+            operation.retry_count += 1;
+            operation.finished_at = Some(argocd::second(now));
+            operation.message = "one or more objects failed to apply. Retrying".into();
+        }
+        ["retries"] => {
+            argocd::operation(application, &revisions)?.finished_at = None;
+        }
+        // A partial operation to what is live: it does not reach the history.
+        ["heals", "itself"] => {
+            argocd::start(application, revisions.clone(), now);
+            application.sync = SyncStatus::Synced;
+            application.operation_requested = false;
+            let operation = argocd::operation(application, &revisions)?;
+            (operation.phase, operation.finished_at) = (OperationPhase::Succeeded, Some(argocd::second(now)));
+        }
+        _ => return Err("what does the sync do?".into()),
+    }
+    Ok(())
+}
+
+fn argo(world: &mut World, what: &[&str]) -> Result<(), String> {
+    let now = argocd::second(world.now);
+    let compared = |world: &mut World, name: &str| world.names.revisions(name);
+    match what {
+        ["says", health] => {
+            let health = argocd::health(health)?;
+            let application = application(world)?;
+            (application.health, application.reconciled_at) = (health, Some(now));
+        }
+        ["compares", revisions, "without", "a", "sync"] => {
+            let revisions = compared(world, revisions);
+            let application = application(world)?;
+            (application.sync, application.compared) = (SyncStatus::Synced, Some(revisions));
+            application.reconciled_at = Some(now);
+        }
+        ["finds", revisions, "out", "of", "sync"] => {
+            let revisions = compared(world, revisions);
+            let application = application(world)?;
+            (application.sync, application.compared) = (SyncStatus::OutOfSync, Some(revisions));
+            application.reconciled_at = Some(now);
+        }
+        ["repeats", "itself"] => {}
+        _ => return Err("what does Argo CD do?".into()),
+    }
+    Ok(())
+}
+
+fn pods(world: &mut World, revision: &str, trouble: &[&str]) -> Result<Vec<Event>, String> {
+    let (now, created) = (world.now, argocd::second(world.now));
+    let created = *world.pods.entry(revision.to_owned()).or_insert(created);
+    let pod = format!("shop-{revision}");
+    let troubled = |kind, restarts| argocd::troubled(now, &pod, created, kind, restarts);
+    let facts = match trouble {
+        ["roll"] => argocd::rolling(now),
+        ["run"] => argocd::running(now),
+        ["crash"] => troubled(TroubleKind::CrashLoop, 2),
+        ["find", "no", "image"] => troubled(TroubleKind::ImagePull, 0),
+        ["miss", "a", "secret"] => troubled(TroubleKind::ContainerConfig, 0),
+        ["find", "no", "node"] => troubled(TroubleKind::Unschedulable, 0),
+        ["are", "killed", "for", "memory"] => troubled(TroubleKind::OomKilled, 1),
+        ["restart", times, "times"] => {
+            troubled(TroubleKind::Restarted, times.parse().map_err(|_| "how often?")?)
+        }
+        _ => return Err("what do the pods do?".into()),
+    };
+    Ok(vec![Event::Rollout(world.rollout.insert(facts).clone())])
+}
+
+fn prometheus(world: &mut World, what: &[&str]) -> Result<Vec<Event>, String> {
+    match what {
+        ["down"] => world.prometheus_down = true,
+        ["up"] => world.prometheus_down = false,
+        ["answers", "after", delay] => world.prometheus_delay = time(delay).ok_or("after how long?")?,
+        [slo, value @ ..] => {
+            let reading = match value {
+                ["no", "data"] => Reading::Gap(Gap::NoData),
+                ["NaN"] => Reading::Gap(Gap::NotANumber),
+                [number] => Reading::Value(number.parse().map_err(|_| "not a number")?),
+                _ => return Err("what does Prometheus say?".into()),
+            };
+            world.values.entry((*slo).to_owned()).or_default().push((world.now, reading));
+        }
+        [] => return Err("what does Prometheus say?".into()),
+    }
+    Ok(Vec::new())
+}
+
+fn git(world: &mut World, what: &[&str]) -> Result<Vec<Event>, String> {
+    let says = |outcome| Git::Says(Box::new(outcome));
+    world.git = match what {
+        ["says", "pushed"] => Git::Pushes,
+        ["says", "conflict"] => says(RevertOutcome::Conflict { files: vec!["shop/app.yaml".into()] }),
+        ["says", "already", "reverted", "by", revision] => {
+            Git::AlreadyReverted(world.names.revision(revision))
+        }
+        ["says", "declined"] => says(RevertOutcome::Refused(Refusal::Declined {
+            branch: "main".into(),
+            message: "protected branch".into(),
+        })),
+        ["fails"] => says(RevertOutcome::Failed { error: "connection reset".into() }),
+        ["is", "silent"] => Git::Silent,
+        ["answers", "after", delay] => {
+            world.git_delay = time(delay).ok_or("after how long?")?;
+            return Ok(Vec::new());
+        }
+        ["cannot", "relate"] => {
+            world.git_down = true;
+            return Ok(Vec::new());
+        }
+        ["can", "relate"] => {
+            world.git_down = false;
+            return Ok(Vec::new());
+        }
+        _ => return Err("what does Git do?".into()),
+    };
+    Ok(Vec::new())
+}
+
+fn follows(world: &mut World, revision: &str, ancestor: &str, what: &[&str]) -> Result<Vec<Event>, String> {
+    let (revision, ancestor) = (world.names.revision(revision), world.names.revision(ancestor));
+    let known = match what {
+        ["other", "content"] => (content(&revision), false),
+        ["the", "same", "content"] => (content(&ancestor), true),
+        ["the", "content", "of", bad] => (content(&world.names.revision(bad)), false),
+        _ => return Err("with what content?".into()),
+    };
+    world.relations.insert((ancestor, revision), known);
+    Ok(Vec::new())
+}
+
+fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
+    let long = |word: &str| time(word).ok_or_else(|| format!("`{word}` is not a time"));
+    let many = |word: &str| word.parse::<u32>().map_err(|_| format!("`{word}` is not a number"));
+    match rule {
+        ["slo", name, "at", "most", max, "failures", failures, "of", of] => policy.slos.push(Slo {
+            name: (*name).to_owned(),
+            query: Template::parse(name).map_err(|e| e.to_string())?,
+            objective: Objective::Max(max.parse().map_err(|_| "not a number")?),
+            failures: many(failures)?,
+            of: many(of)?,
+        }),
+        ["mode", "dry-run"] => policy.mode = Mode::DryRun,
+        ["duration", d] => policy.duration = long(d)?,
+        ["interval", d] => policy.interval = long(d)?,
+        ["push-timeout", d] => policy.rollback.push_timeout = long(d)?,
+        ["live-timeout", d] => policy.rollback.live_timeout = long(d)?,
+        ["recovery-timeout", d] => policy.rollback.recovery_timeout = long(d)?,
+        ["sync-attempts", n] => policy.sync_failed_attempts = many(n)?,
+        ["reverts-per-day", n] => policy.rollback.reverts_per_day = many(n)?,
+        ["others", n] => policy.rollback.others_degraded = many(n)?,
+        ["leaves", "stuck", "syncs"] => policy.rollback.terminate_stuck_sync = false,
+        _ => return Err("no such rule".into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! The clock, the daemon, and what answers its questions. Nothing moves but by the script, the engine's wake-ups and
+//! the answers to its actions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lastgood::engine::action::{
+    Action, Culprit, MeasureOrder, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
+};
+use lastgood::engine::analysis::{App, AppState, Seen};
+use lastgood::engine::decide::{Context, step};
+use lastgood::engine::entry::Entry;
+use lastgood::engine::event::{Event, SloAnswer};
+use lastgood::engine::facts::{AppKey, ApplicationFacts, Gap, Reading, Revision, RolloutFacts};
+use lastgood::engine::laws;
+use lastgood::engine::policy::Policy;
+
+use crate::script::Script;
+use crate::story::{Names, Story};
+use crate::verbs;
+
+/// Steps of one history: far more than any needs, so that only a busy loop reaches it.
+const STEPS_MAX: u32 = 20_000;
+
+/// How events reach the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// As they happen.
+    Once,
+    /// Each a second time right after the first.
+    Twice,
+    /// The daemon dies and starts anew after the first event of every moment.
+    WithRestarts,
+}
+
+/// What Git answers to a revert.
+#[derive(Clone)]
+pub enum Git {
+    Pushes,
+    Says(Box<RevertOutcome>),
+    AlreadyReverted(Revision),
+    Silent,
+}
+
+pub struct World {
+    pub now: Timestamp,
+    pub app: AppKey,
+    pub policy: Policy,
+    pub names: Names,
+    pub application: Option<ApplicationFacts>,
+    pub rollout: Option<RolloutFacts>,
+    /// The values of each SLO, oldest first.
+    pub values: BTreeMap<String, Vec<(Timestamp, Reading)>>,
+    pub prometheus_down: bool,
+    pub prometheus_delay: Duration,
+    pub git: Git,
+    pub git_delay: Duration,
+    /// Whether Git can tell how revisions are related.
+    pub git_down: bool,
+    /// (ancestor, descendant) -> content of the descendant, whether it is the ancestor's.
+    pub relations: BTreeMap<(Revision, Revision), (String, bool)>,
+    pub others_degraded: u32,
+    pub pods: BTreeMap<String, Timestamp>,
+    pub story: Story,
+    deliver: Deliver,
+    /// None while the daemon is stopped.
+    daemon: Option<App>,
+    saved: String,
+    pending: Vec<(Timestamp, Event)>,
+    journal: Vec<Entry>,
+    steps: u32,
+    restarted_at: Timestamp,
+}
+
+impl World {
+    pub fn play(script: &Script, deliver: Deliver) -> Result<Self, String> {
+        let start = Timestamp::from_second(1_750_000_000).unwrap();
+        let mut world = Self {
+            now: start,
+            app: AppKey::new("argocd", "shop"),
+            policy: verbs::policy(),
+            names: Names::default(),
+            application: None,
+            rollout: None,
+            values: BTreeMap::new(),
+            prometheus_down: false,
+            prometheus_delay: Duration::ZERO,
+            git: Git::Pushes,
+            git_delay: Duration::from_secs(1),
+            git_down: false,
+            relations: BTreeMap::new(),
+            others_degraded: 0,
+            pods: BTreeMap::new(),
+            story: Story::new(start),
+            deliver,
+            daemon: Some(App::default()),
+            saved: serde_json::to_string(&AppState::default()).unwrap(),
+            pending: Vec::new(),
+            journal: Vec::new(),
+            steps: 0,
+            restarted_at: start,
+        };
+        for line in &script.lines {
+            world.pass_time_until(start + line.at)?;
+            let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+            let events =
+                verbs::happen(&mut world, &words).map_err(|why| format!("`{}`: {why}", words.join(" ")))?;
+            for event in events {
+                world.give(event)?;
+            }
+        }
+        world.pass_time_until(world.now)?;
+        let state: AppState = serde_json::from_str(&world.saved).unwrap();
+        world.story.end(world.now, &state, &world.policy, &world.names);
+        Ok(world)
+    }
+
+    /// Answers and wake-ups up to and at `until`.
+    fn pass_time_until(&mut self, until: Timestamp) -> Result<(), String> {
+        loop {
+            let answer = self.pending.iter().map(|(at, _)| *at).min();
+            let wake = self.daemon.as_ref().and_then(|app| app.state.wake_at(&self.policy));
+            let next = answer.into_iter().chain(wake).min().map(|at| at.max(self.now));
+            let Some(next) = next.filter(|next| *next <= until) else { break };
+            self.now = next;
+            if answer.is_some_and(|at| at <= next) {
+                let first = self.pending.iter().position(|(at, _)| Some(*at) == answer).unwrap();
+                let (_, event) = self.pending.remove(first);
+                self.give(event)?;
+            } else {
+                self.give(Event::Tick)?;
+            }
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn give(&mut self, event: Event) -> Result<(), String> {
+        self.take(event.clone())?;
+        match self.deliver {
+            Deliver::Twice if !matches!(event, Event::Started) => self.take(event)?,
+            // A start takes time; without this, the answers to what a start asks would never end.
+            Deliver::WithRestarts if self.daemon.is_some() && self.restarted_at < self.now => {
+                self.restarted_at = self.now;
+                self.stop();
+                for event in self.started() {
+                    self.take(event)?;
+                }
+            }
+            Deliver::Once | Deliver::Twice | Deliver::WithRestarts => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), String> {
+        // What reaches nobody is lost.
+        let Some(app) = self.daemon.take() else { return Ok(()) };
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return Err(format!("a busy loop: {STEPS_MAX} steps by {}", self.now));
+        }
+        let tick = matches!(event, Event::Tick);
+        let context = Context {
+            policy: &self.policy,
+            cluster: "test",
+            now: self.now,
+            others_degraded: self.others_degraded,
+        };
+        let step = step(&self.app, app, event, &context);
+        if tick && step.app.state.wake_at(&self.policy).is_some_and(|at| at <= self.now) {
+            return Err(format!(
+                "a tick at {} asks for another at once: {:?}",
+                self.now, step.app.state.phase
+            ));
+        }
+        self.saved = serde_json::to_string(&step.app.state).unwrap();
+        let read: AppState = serde_json::from_str(&self.saved).unwrap();
+        if read != step.app.state {
+            return Err(format!("the state changes when it is saved: {}", self.saved));
+        }
+        self.daemon = Some(step.app);
+        for entry in step.entries {
+            self.story.entry(&entry, &self.names);
+            self.journal.push(entry);
+        }
+        laws::check(&self.journal, &self.policy).map_err(|violation| violation.to_string())?;
+        for action in step.actions {
+            self.story.action(self.now, &action, &self.names);
+            self.carry_out(action);
+        }
+        Ok(())
+    }
+
+    /// The daemon dies; what was on its way to it is lost.
+    pub fn stop(&mut self) {
+        self.daemon = None;
+        self.pending.clear();
+    }
+
+    /// A daemon starts with what was saved; its clock may be faster than its watches, which bring everything again.
+    pub fn started(&mut self) -> Vec<Event> {
+        let state = serde_json::from_str(&self.saved).unwrap();
+        self.daemon = Some(App { state, seen: Seen::default() });
+        let application = self.application.clone().map(|a| Event::Application(Box::new(a)));
+        let rollout = self.rollout.clone().map(Event::Rollout);
+        [Event::Started, Event::Tick].into_iter().chain(application).chain(rollout).collect()
+    }
+
+    /// The hold in force, for a person to name.
+    pub fn hold(&self) -> Option<String> {
+        let state: AppState = serde_json::from_str(&self.saved).unwrap();
+        state.hold.map(|hold| hold.id)
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        let (delay, answer) = match action {
+            Action::Measure(order) => (self.prometheus_delay, Some(self.measure(&order))),
+            Action::Revert(order) => {
+                let outcome = self.revert(&order);
+                let rollback = order.rollback;
+                (self.git_delay, outcome.map(|outcome| Event::Reverted { rollback, outcome }))
+            }
+            Action::Relate(order) => (Duration::ZERO, Some(Event::Related(self.relate(order)))),
+            Action::Refresh | Action::Terminate { .. } => (Duration::ZERO, None),
+        };
+        if let Some(event) = answer {
+            self.pending.push((self.now + delay, event));
+        }
+    }
+
+    fn measure(&self, order: &MeasureOrder) -> Event {
+        let times = if order.times.is_empty() { vec![self.now] } else { order.times.clone() };
+        let mut answers = Vec::new();
+        for query in &order.queries {
+            for at in &times {
+                let reading = if self.prometheus_down {
+                    Reading::Gap(Gap::TimedOut)
+                } else {
+                    let values = self.values.get(&query.slo).map(Vec::as_slice).unwrap_or_default();
+                    // What is said first has been so for ever.
+                    let then = values.iter().rev().find(|(since, _)| since <= at).or(values.first());
+                    then.map_or(Reading::Gap(Gap::NoData), |(_, reading)| reading.clone())
+                };
+                answers.push(SloAnswer { slo: query.slo.clone(), at: *at, reading });
+            }
+        }
+        Event::Measured { round: order.round, answers }
+    }
+
+    fn revert(&mut self, order: &RevertOrder) -> Option<RevertOutcome> {
+        let undo = format!("undo-{}", self.names.name(&order.bad));
+        let record = |revert: Revision| RevertRecord {
+            revert,
+            branch: "main".into(),
+            culprits: vec![Culprit {
+                revision: order.bad.clone(),
+                author: "Bob <bob@example.com>".into(),
+                authored_at: Timestamp::UNIX_EPOCH,
+                subject: "shop: change".into(),
+            }],
+            files: vec!["shop/app.yaml".into()],
+            quarantine: content(&order.bad),
+            attempts: 1,
+        };
+        match &self.git {
+            Git::Pushes if order.dry_run => Some(RevertOutcome::Planned(record(order.bad.clone()))),
+            Git::Pushes => Some(RevertOutcome::Pushed(record(self.names.revision(&undo)))),
+            Git::AlreadyReverted(by) => Some(RevertOutcome::AlreadyReverted(record(by.clone()))),
+            Git::Says(outcome) => Some(*outcome.clone()),
+            Git::Silent => None,
+        }
+    }
+
+    fn relate(&self, order: RelateOrder) -> Result<Relation, String> {
+        if self.git_down {
+            return Err("git is down".into());
+        }
+        let RelateOrder { ancestor, descendant, .. } = order;
+        let known = self.relations.get(&(ancestor.clone(), descendant.clone()));
+        let (content, same_content) = known.cloned().unwrap_or((content(&descendant), false));
+        Ok(Relation { ancestor, descendant, descends: known.is_some(), content, same_content })
+    }
+}
+
+/// Stands for the digest of the footprint at a revision.
+pub fn content(revision: &Revision) -> String {
+    format!("content of {revision}")
+}
