@@ -88,6 +88,10 @@ impl Turn<'_> {
     fn absorb(&mut self, event: Event) {
         match event {
             Event::Application(application) => {
+                if let (None, Phase::Reverting(r)) = (&self.app.seen.application, &mut self.app.state.phase) {
+                    // The first look after a start, which the intent waits for.
+                    r.retry_at = self.context.now;
+                }
                 self.app.seen.application = Some(application);
             }
             Event::Rollout(rollout) => self.app.seen.rollout = Some(rollout),

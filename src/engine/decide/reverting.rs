@@ -66,7 +66,12 @@ impl Turn<'_> {
         let abandoned = self.abandoned();
         let unseen = self.app.seen.application.is_none();
         let Phase::Reverting(reverting) = &mut self.app.state.phase else { return false };
-        if unseen || now < reverting.retry_at {
+        if now < reverting.retry_at {
+            return false;
+        }
+        if unseen {
+            // After a start, until the watch is up: whether the intent still holds is not known yet.
+            reverting.retry_at = later(now, PAUSE_MAX);
             return false;
         }
         let after = elapsed(reverting.since, now);
