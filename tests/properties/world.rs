@@ -1,0 +1,314 @@
+//! Plays moves against the engine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use lastgood::engine::action::{
+    Action, MeasureOrder, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord, Round,
+};
+use lastgood::engine::analysis::{App, Seen};
+use lastgood::engine::decide::{Context, Step, step};
+use lastgood::engine::entry::Entry;
+use lastgood::engine::event::{Event, SloAnswer};
+use lastgood::engine::facts::{
+    AppKey, ApplicationFacts, Gap, HistoryEntry, Operation, PodTrouble, Revision, Revisions, RolloutFacts,
+    Source, SourceKind, WorkloadFacts, WorkloadFailure, WorkloadKind, WorkloadRef,
+};
+use lastgood::engine::policy::{
+    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+};
+use lastgood::engine::template::Template;
+
+use crate::moves::{Application, Move, Outcome, Rollout, What};
+
+pub(crate) fn policy(dry_run: bool) -> Policy {
+    let seconds = Duration::from_secs;
+    let slo = |name: &str, failures, of| Slo {
+        name: name.into(),
+        query: Template::parse("up").unwrap(),
+        objective: Objective::Max(0.05),
+        failures,
+        of,
+    };
+    Policy {
+        name: "shop".into(),
+        mode: if dry_run { Mode::DryRun } else { Mode::Push },
+        duration: seconds(10),
+        interval: seconds(5),
+        rollout: RolloutRules {
+            image_pull_grace: seconds(10),
+            crash_loop_grace: seconds(5),
+            container_config_grace: seconds(0),
+            unschedulable_grace: seconds(20),
+            restarts: 3,
+            oom_kill: true,
+        },
+        sync_failed_attempts: 2,
+        slos: vec![slo("errors", 2, 2)],
+        variables: BTreeMap::new(),
+        prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
+        rollback: RollbackRules {
+            push_timeout: seconds(100),
+            live_timeout: seconds(100),
+            recovery_timeout: seconds(60),
+            terminate_stuck_sync: true,
+            reverts_per_day: 4,
+            others_degraded: 2,
+        },
+        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) app: App,
+    pub(crate) now: Timestamp,
+    pub(crate) policy: Policy,
+    pub(crate) journal: Vec<Entry>,
+    key: AppKey,
+    questions: Vec<MeasureOrder>,
+    revert: Option<RevertOrder>,
+    relate: Option<RelateOrder>,
+    reverts: u8,
+    others_degraded: u32,
+}
+
+fn revision(number: u8) -> Revision {
+    Revision::new(format!("{number:02x}").repeat(20))
+}
+
+fn content(number: u8) -> String {
+    format!("{:040x}", u32::from(number) + 7)
+}
+
+impl World {
+    pub(crate) fn new(dry_run: bool) -> Self {
+        Self {
+            app: App::default(),
+            now: Timestamp::from_second(1_750_000_000).unwrap(),
+            policy: policy(dry_run),
+            journal: Vec::new(),
+            key: AppKey::new("argocd", "shop"),
+            questions: Vec::new(),
+            revert: None,
+            relate: None,
+            reverts: 100,
+            others_degraded: 0,
+        }
+    }
+
+    /// The history so far, for a failure.
+    pub(crate) fn told(&self) -> String {
+        self.journal.iter().map(|entry| format!("{} {}\n", entry.at, entry.kind)).collect()
+    }
+
+    /// Lets the time before a move pass.
+    pub(crate) fn pass(&mut self, one: &Move) {
+        self.now += SignedDuration::from_secs(one.after);
+    }
+
+    /// Plays a move; false where it says nothing.
+    pub(crate) fn play(&mut self, one: &Move) -> bool {
+        self.pass(one);
+        let Some(event) = self.event(one) else { return false };
+        let step = self.step(event);
+        self.take(step);
+        true
+    }
+
+    pub(crate) fn step(&self, event: Event) -> Step {
+        let (policy, now, others_degraded) = (&self.policy, self.now, self.others_degraded);
+        let context = Context { policy, cluster: "test", now, others_degraded };
+        step(&self.key, self.app.clone(), event, &context)
+    }
+
+    pub(crate) fn take(&mut self, step: Step) {
+        self.app = step.app;
+        self.journal.extend(step.entries);
+        for action in step.actions {
+            match action {
+                Action::Measure(order) => self.questions.insert(0, order),
+                Action::Revert(order) => self.revert = Some(*order),
+                Action::Relate(order) => self.relate = Some(order),
+                Action::Refresh | Action::Terminate { .. } => {}
+            }
+        }
+    }
+
+    /// The event that a move stands for; none where there is nothing to answer.
+    pub(crate) fn event(&mut self, one: &Move) -> Option<Event> {
+        Some(match &one.what {
+            What::Application(facts) => Event::Application(Box::new(self.application(facts))),
+            What::Rollout(facts) => Event::Rollout(self.rollout(facts)),
+            What::Measured { question, reading } => {
+                let nobodys = MeasureOrder {
+                    round: Round { began_at: self.now, number: 1 },
+                    times: vec![],
+                    queries: vec![],
+                };
+                let order = self.questions.get(*question).unwrap_or(&nobodys);
+                let times = if order.times.is_empty() { vec![self.now] } else { order.times.clone() };
+                // An SLO that the policy no longer has may be answered too.
+                let slos = order.queries.iter().map(|q| q.slo.as_str()).chain(["gone"]);
+                let answers = slos.flat_map(|slo| {
+                    times.iter().map(|at| SloAnswer {
+                        slo: slo.to_owned(),
+                        at: *at,
+                        reading: reading.clone(),
+                    })
+                });
+                Event::Measured { round: order.round, answers: answers.collect() }
+            }
+            What::Reverted { asked, outcome } => {
+                let order = self.revert.clone()?;
+                let rollback = if *asked { order.rollback.clone() } else { "another".to_owned() };
+                Event::Reverted { rollback, outcome: self.outcome(&order, *outcome) }
+            }
+            What::Related { known: false, .. } => Event::Related(Err("git is down".into())),
+            What::Related { asked, descends, content: number, same, .. } => {
+                let order = self.relate.clone()?;
+                let descendant = if *asked { order.descendant } else { revision(99) };
+                let content = content(*number);
+                let ancestor = order.ancestor;
+                Event::Related(Ok(Relation {
+                    ancestor,
+                    descendant,
+                    descends: *descends,
+                    content,
+                    same_content: *same,
+                }))
+            }
+            What::Others(count) => {
+                self.others_degraded = *count;
+                Event::Tick
+            }
+            What::Restart => {
+                self.app.seen = Seen::default();
+                (self.questions, self.revert, self.relate) = (Vec::new(), None, None);
+                Event::Started
+            }
+            What::Started => Event::Started,
+            What::Tick => Event::Tick,
+        })
+    }
+
+    fn outcome(&mut self, order: &RevertOrder, outcome: Outcome) -> RevertOutcome {
+        let long = "x".repeat(500);
+        let record = |revert: Revision| {
+            // As long as they get: see the limits in `act::git`.
+            let files = (0..100).map(|i| format!("apps/shop/some/folder/file-{i}.yaml")).collect();
+            RevertRecord {
+                revert,
+                branch: "main".into(),
+                culprits: Vec::new(),
+                files,
+                quarantine: content(order.bad.as_str().bytes().next().unwrap_or_default() % 5),
+                attempts: 1,
+            }
+        };
+        match outcome {
+            // Git makes a new commit each time.
+            Outcome::Pushed if order.dry_run => RevertOutcome::Planned(record(order.bad.clone())),
+            Outcome::Already if order.dry_run => RevertOutcome::Planned(record(order.bad.clone())),
+            Outcome::Pushed | Outcome::Already => {
+                self.reverts += 1;
+                let made = record(revision(self.reverts));
+                if matches!(outcome, Outcome::Pushed) {
+                    RevertOutcome::Pushed(made)
+                } else {
+                    RevertOutcome::AlreadyReverted(made)
+                }
+            }
+            Outcome::Conflict => RevertOutcome::Conflict { files: vec!["shop/app.yaml".into()] },
+            Outcome::Refused => {
+                RevertOutcome::Refused(Refusal::Declined { branch: "main".into(), message: long })
+            }
+            Outcome::Failed => RevertOutcome::Failed { error: long },
+        }
+    }
+
+    fn named(&self, number: u8) -> Revisions {
+        revision(if number == 100 { self.reverts } else { number }).into()
+    }
+
+    fn ago(&self, seconds: i64) -> Timestamp {
+        Timestamp::from_second(self.now.as_second() - seconds).unwrap()
+    }
+
+    fn application(&self, facts: &Application) -> ApplicationFacts {
+        let git = Source {
+            repo_url: "https://git.example.com/shop.git".into(),
+            target_revision: "main".into(),
+            kind: SourceKind::Git { path: "shop".into() },
+        };
+        let operation = facts.operation.as_ref().map(|operation| Operation {
+            phase: operation.phase,
+            revisions: Some(self.named(operation.revision)),
+            started_at: self.ago(operation.started),
+            finished_at: operation.finished.map(|ago| self.ago(ago)),
+            retry_count: operation.retries,
+            dry_run: operation.dry_run,
+            message: String::new(),
+            initiated_by: "automated".into(),
+        });
+        let history = facts.history.iter().zip(0..).map(|(number, id)| HistoryEntry {
+            id,
+            revisions: self.named(*number),
+            deployed_at: self.ago(300 - id),
+            spec_digest: "0".into(),
+        });
+        ApplicationFacts {
+            app: self.key.clone(),
+            uid: "uid".into(),
+            project: "default".into(),
+            labels: BTreeMap::new(),
+            sources: vec![git; if facts.several_sources { 2 } else { 1 }],
+            spec_digest: facts.spec.to_string(),
+            hydrated: false,
+            destination_namespace: "shop".into(),
+            in_cluster: true,
+            auto_sync: true,
+            operation_requested: facts.requested,
+            operation,
+            sync: facts.sync,
+            compared: Some(self.named(facts.compared)),
+            health: facts.health,
+            reconciled_at: Some(self.ago(facts.reconciled)),
+            history: history.collect(),
+            workloads: Vec::new(),
+            resume: facts.resumes.then(|| self.app.state.hold.as_ref().map(|hold| hold.id.clone())).flatten(),
+        }
+    }
+
+    fn rollout(&self, facts: &Rollout) -> RolloutFacts {
+        let workload =
+            WorkloadRef { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "shop".into() };
+        let trouble = facts.trouble.map(|(kind, ago, restarts)| PodTrouble {
+            pod: "shop-1".into(),
+            created_at: self.ago(ago),
+            container: None,
+            kind,
+            message: "m".repeat(300),
+            restarts,
+        });
+        let failed = facts.gave_up.then(|| WorkloadFailure {
+            reason: "ProgressDeadlineExceeded".into(),
+            message: "m".repeat(300),
+            since: Some(self.ago(5)),
+        });
+        RolloutFacts {
+            at: self.now,
+            workloads: vec![WorkloadFacts {
+                workload,
+                observed: true,
+                desired: 1,
+                updated: u32::from(facts.complete),
+                available: u32::from(facts.complete),
+                paused: false,
+                failed,
+                troubled: trouble.into_iter().collect(),
+            }],
+            gap: facts.gap.then(|| Gap::NotWatching("pods".into())),
+        }
+    }
+}
