@@ -247,6 +247,12 @@ pub enum Why {
         /// The repository of its manifests.
         repo_url: String,
     },
+    /// Other applications are rendered from the same files.
+    #[error("{} are rendered from files that the revert may change", with.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    SharedFiles {
+        /// Which ones.
+        with: Vec<AppKey>,
+    },
     /// Too many rollbacks in 24 hours.
     #[error("{count} rollbacks within 24 hours is the limit: a loop is likelier than bad commits")]
     Budget {
@@ -323,6 +329,9 @@ impl Why {
             | Self::DidNotHelp { .. } => "Look for a cause outside of the last change.",
             Self::AlreadyRolledBack { .. } | Self::ContentReturned { .. } | Self::Budget { .. } => {
                 "Find who or what brings the change back (an image updater, a pipeline) and stop it."
+            }
+            Self::SharedFiles { .. } => {
+                "Revert by hand, if that is right for all of them; give each a folder of its own."
             }
             Self::SourceNotRevertible { .. } | Self::SpecChanged { .. } => {
                 "Revert the change by hand where it was made."

@@ -125,6 +125,8 @@ pub enum SourceKind {
     Git {
         /// The folder, without a leading or trailing slash.
         path: String,
+        /// Whether only files right in the folder are read: plain manifests without `recurse`.
+        flat: bool,
     },
     /// A chart from a Helm or OCI registry.
     Chart {

@@ -37,6 +37,7 @@ pub fn check<'a>(
     not_a_rollback(state, bad)?;
     good_stands(state, good)?;
     spec_is_the_same(last_good, bad_spec_digest, application, repo_url)?;
+    nobody_elses_files(context)?;
     within_budget(state, context)?;
     not_the_environment(context)?;
     Ok(Cleared { bad, good, repo_url, target_revision, path })
@@ -68,7 +69,7 @@ fn one_git_source<'a>(
         return no("the application had several sources");
     };
     let path = match &source.kind {
-        SourceKind::Git { path } => path,
+        SourceKind::Git { path, .. } => path,
         SourceKind::Chart { chart } => {
             return no(&format!("its source is the chart `{chart}`, not a folder in Git"));
         }
@@ -110,6 +111,13 @@ fn spec_is_the_same(
         return Err(Why::SpecChanged { repo_url: repo_url.to_owned() });
     }
     Ok(())
+}
+
+fn nobody_elses_files(context: &Context<'_>) -> Result<(), Why> {
+    if context.sharing.is_empty() {
+        return Ok(());
+    }
+    Err(Why::SharedFiles { with: context.sharing.to_vec() })
 }
 
 fn within_budget(state: &AppState, context: &Context<'_>) -> Result<(), Why> {

@@ -144,6 +144,7 @@ impl Daemon {
         match seen {
             Seen::Application(facts) => {
                 let app = facts.app.clone();
+                self.shared.fleet().place(&facts);
                 let same =
                     self.known.get(&app).is_some_and(|known| known.application.borrow().uid == facts.uid);
                 if same {
@@ -159,7 +160,10 @@ impl Daemon {
                 }
                 self.assign(&app);
             }
-            Seen::Gone(app) => self.forget(&app),
+            Seen::Gone(app) => {
+                self.forget(&app);
+                self.shared.fleet().gone(&app);
+            }
             Seen::Ready => {
                 info!(applications = self.known.len(), "All Applications are known.");
                 self.ready.store(true, Ordering::Release);

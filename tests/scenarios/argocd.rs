@@ -30,7 +30,7 @@ pub fn git_source() -> Source {
     Source {
         repo_url: "https://git.example.com/shop.git".into(),
         target_revision: "main".into(),
-        kind: SourceKind::Git { path: "shop".into() },
+        kind: SourceKind::Git { path: "shop".into(), flat: true },
     }
 }
 

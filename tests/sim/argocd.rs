@@ -188,7 +188,7 @@ impl ArgoCd {
             sources: vec![Source {
                 repo_url: "https://git.example.com/shop.git".into(),
                 target_revision: "main".into(),
-                kind: SourceKind::Git { path: "shop".into() },
+                kind: SourceKind::Git { path: "shop".into(), flat: true },
             }],
             spec_digest: "spec".into(),
             hydrated: false,

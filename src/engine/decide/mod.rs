@@ -33,6 +33,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// How many other applications are sick now, from other causes.
     pub others_degraded: u32,
+    /// Other applications that are rendered from files that a revert for this one may change.
+    pub sharing: &'a [AppKey],
 }
 
 /// What a step gives.

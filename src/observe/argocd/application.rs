@@ -57,6 +57,13 @@ struct SourceSpec {
     path: Lenient<String>,
     chart: Lenient<String>,
     r#ref: Lenient<String>,
+    directory: Lenient<Directory>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Directory {
+    recurse: Lenient<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,6 +111,7 @@ struct Status {
     operation_state: Lenient<OperationState>,
     resources: LenientList<Resource>,
     reconciled_at: Lenient<Timestamp>,
+    source_type: Lenient<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -216,7 +224,15 @@ impl Application {
             (self.spec.0.clone().unwrap_or_default(), self.status.0.clone().unwrap_or_default());
         let sync = status.sync.0.unwrap_or_default();
         let destination = spec.destination.0.clone().unwrap_or_default();
-        let (sources, spec_digest, hydrated) = spec.sources();
+        let (mut sources, spec_digest, hydrated) = spec.sources();
+        // Kustomize, Helm and plugins read what they like; only plain manifests lie right in the folder.
+        if status.source_type.text() != "Directory" {
+            for source in &mut sources {
+                if let SourceKind::Git { flat, .. } = &mut source.kind {
+                    *flat = false;
+                }
+            }
+        }
         let annotation = |name: &str| self.metadata.annotations.as_ref()?.get(name).cloned();
         let mut history: Vec<HistoryEntry> = status.history.elements().filter_map(History::entry).collect();
         history.drain(..history.len().saturating_sub(HISTORY_MAX));
@@ -380,7 +396,8 @@ fn source(value: &Value) -> Source {
     } else if spec.path.text().is_empty() && !spec.r#ref.text().is_empty() {
         SourceKind::Reference
     } else {
-        SourceKind::Git { path: folder(spec.path.text()) }
+        let recurse = spec.directory.get().is_some_and(|directory| directory.recurse.0 == Some(true));
+        SourceKind::Git { path: folder(spec.path.text()), flat: !recurse }
     };
     let target_revision =
         spec.target_revision.0.filter(|text| !text.is_empty()).unwrap_or_else(|| "HEAD".into());

@@ -31,7 +31,7 @@ fn a_synced_application() {
     assert_eq!(facts.project, "web");
     assert_eq!(facts.labels.get("team").map(String::as_str), Some("web"));
     assert_eq!(facts.sources.len(), 1);
-    assert_eq!(facts.sources[0].kind, SourceKind::Git { path: "deploy/shop".into() });
+    assert_eq!(facts.sources[0].kind, SourceKind::Git { path: "deploy/shop".into(), flat: false });
     assert_eq!(facts.sources[0].target_revision, "main");
     assert!(facts.in_cluster && facts.auto_sync && !facts.hydrated && !facts.operation_requested);
     assert_eq!((facts.sync, facts.health), (SyncStatus::Synced, HealthStatus::Progressing));
@@ -67,7 +67,7 @@ fn several_sources_and_a_retry() {
             SourceKind::Chart { chart: "grafana".into() },
             SourceKind::Reference,
             SourceKind::Chart { chart: "extras".into() },
-            SourceKind::Git { path: String::new() },
+            SourceKind::Git { path: String::new(), flat: false },
         ]
     );
     assert_eq!(facts.sources[1].target_revision, "HEAD");
