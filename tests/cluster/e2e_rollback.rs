@@ -17,7 +17,9 @@ pub(crate) async fn good_deploy(scenario: &Scenario) -> Result<()> {
     let better = shop.release("v3").await?;
     shop.app.wait_healthy(&better).await?;
     wait_last_good(&shop.app, &better).await?;
-    stays_unpushed(&shop.repository).await
+    stays_unpushed(&shop.repository).await?;
+    println!("{}: the idle daemon takes {} KiB", scenario.name, shop.daemon.memory_kib()?);
+    Ok(())
 }
 
 /// An image that cannot be pulled is reverted.
