@@ -12,6 +12,7 @@ use super::judge::Breach;
 use super::judge::rollout::SickBefore;
 use super::judge::sync::Attempts;
 use super::judge::threshold::Tally;
+use super::time::later;
 
 /// Everything that is kept for one application: what lasts (`state`) and what the watches bring again (`seen`).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -366,19 +367,4 @@ impl Recovering {
     pub fn round(&self, number: u32) -> Round {
         Round { began_at: self.since, number }
     }
-}
-
-/// The time from `then` to `now`; zero where clocks disagree.
-pub fn elapsed(then: Timestamp, now: Timestamp) -> std::time::Duration {
-    std::time::Duration::try_from(now.duration_since(then)).unwrap_or_default()
-}
-
-/// `at` plus `duration`; the end of time where that is not representable.
-pub fn later(at: Timestamp, duration: std::time::Duration) -> Timestamp {
-    at.saturating_add(duration).unwrap_or(Timestamp::MAX)
-}
-
-/// `at` minus `duration`; the beginning of time where that is not representable.
-pub fn earlier(at: Timestamp, duration: std::time::Duration) -> Timestamp {
-    at.saturating_sub(duration).unwrap_or(Timestamp::MIN)
 }

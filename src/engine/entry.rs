@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Refusal, RevertOrder, RevertRecord};
 use super::facts::{AppKey, Revision, Revisions};
-use super::judge::{Breach, Verdict, human};
+use super::judge::{Breach, Verdict};
+use super::time::human;
 
 /// One line of an application's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::analysis::{AppState, elapsed};
+use super::analysis::AppState;
 use super::facts::{AppKey, ApplicationFacts, Revisions, SourceKind};
+use super::time::elapsed;
 
 /// How long a sickness counts as "at once" with another one.
 const AT_ONCE: Duration = Duration::from_secs(10 * 60);

@@ -1,9 +1,10 @@
 //! Every reason not to act on a degraded verdict, one function each.
 
-use super::analysis::{AppState, LastGood, elapsed};
+use super::analysis::{AppState, LastGood};
 use super::decide::Context;
 use super::entry::Why;
 use super::facts::{ApplicationFacts, Revision, SourceKind};
+use super::time::elapsed;
 use crate::engine::facts::Revisions;
 
 /// The day in which reverts are counted.

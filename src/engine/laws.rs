@@ -9,11 +9,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::action::RevertOrder;
-use super::analysis::elapsed;
 use super::entry::{Entry, Kind};
 use super::facts::{Revision, Revisions};
 use super::judge::Verdict;
 use super::policy::Policy;
+use super::time::elapsed;
 
 /// A law that a journal breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]

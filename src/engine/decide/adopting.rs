@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::{Turn, newer_operation};
 use crate::engine::action::Round;
-use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase, later};
+use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{HealthStatus, OperationPhase, SyncStatus};
 use crate::engine::judge::{Outcome, health, rollout, threshold};
 use crate::engine::policy::Slo;
+use crate::engine::time::later;
 
 /// The longest pause between two looks at an application whose signals do not pass.
 const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);

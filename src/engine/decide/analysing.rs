@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder};
-use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick, earlier, elapsed, later};
+use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick};
 use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
 use crate::engine::facts::{
     ApplicationFacts, HealthStatus, Operation, OperationPhase, Revisions, SourceKind,
@@ -17,6 +17,7 @@ use crate::engine::judge::sync::Attempts;
 use crate::engine::judge::threshold::{SloJudgement, Tally};
 use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, sync, threshold};
 use crate::engine::policy::Slo;
+use crate::engine::time::{earlier, elapsed, later};
 
 /// How long a sync operation may run before its analysis ends inconclusive; Argo CD itself sets no limit.
 const OPERATION_MAX: Duration = Duration::from_secs(2 * 60 * 60);

@@ -7,13 +7,12 @@ use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder, Relation};
-use crate::engine::analysis::{
-    Confirming, LastGood, OperationId, Phase, Recovering, Stage, elapsed, later, live_deadline,
-};
+use crate::engine::analysis::{Confirming, LastGood, OperationId, Phase, Recovering, Stage, live_deadline};
 use crate::engine::entry::{Kind, LastGoodFrom, LiveBy, Timings, Why};
 use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SyncStatus};
 use crate::engine::judge::rollout::SickBefore;
 use crate::engine::judge::{Outcome, Signal, health, rollout};
+use crate::engine::time::{elapsed, later};
 
 /// How often Argo CD is asked to look at Git until the revert is live; its own period is two to three minutes.
 const REFRESH_EVERY: Duration = Duration::from_secs(15);

@@ -108,7 +108,7 @@ impl Turn<'_> {
     /// After a start: what has no answer is asked for again, and time that nobody watched does not count as waiting.
     fn resume(&mut self) {
         let (now, interval) = (self.context.now, self.context.policy.interval);
-        let missed = |due: Timestamp| now > super::analysis::later(due, interval);
+        let missed = |due: Timestamp| now > super::time::later(due, interval);
         match &mut self.app.state.phase {
             Phase::New | Phase::Idle { .. } => {}
             Phase::Adopting(a) => a.next_round_at = now,
@@ -289,6 +289,6 @@ fn newer_operation<'a>(application: &'a ApplicationFacts, app: &App) -> Option<&
 
 /// The time of the next round: one interval on, without making up for those that were missed.
 fn next_round(due: Timestamp, interval: std::time::Duration, now: Timestamp) -> Timestamp {
-    let next = super::analysis::later(due, interval);
-    if next > now { next } else { super::analysis::later(now, interval) }
+    let next = super::time::later(due, interval);
+    if next > now { next } else { super::time::later(now, interval) }
 }

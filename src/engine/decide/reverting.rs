@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::{REVERT_ANSWER_MAX, Turn, newer_operation};
 use crate::engine::action::{Action, RevertOrder, RevertOutcome, RevertRecord};
-use crate::engine::analysis::{
-    Bad, Confirming, PAST_REVERTS_MAX, PastRevert, Phase, Reverting, Stage, elapsed, later,
-};
+use crate::engine::analysis::{Bad, Confirming, PAST_REVERTS_MAX, PastRevert, Phase, Reverting, Stage};
 use crate::engine::entry::{Abandoned, Kind, Why};
 use crate::engine::guards;
 use crate::engine::policy::Mode;
+use crate::engine::time::{elapsed, later};
 
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(30);

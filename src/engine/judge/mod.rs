@@ -98,17 +98,3 @@ impl fmt::Display for Breach {
         write!(f, "{}: {}", self.signal, self.why)
     }
 }
-
-/// A duration for people.
-///
-/// Whole seconds, since that is what Argo CD's times have.
-pub fn human(duration: std::time::Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, 0) => format!("{m}m"),
-        (0, m, s) => format!("{m}m {s}s"),
-        (h, 0, _) => format!("{h}h"),
-        (h, m, _) => format!("{h}h {m}m"),
-    }
-}

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Breach, Judgement, Outcome, Signal, health, human, sync::shorten};
-use crate::engine::analysis::{elapsed, later};
+use super::{Breach, Judgement, Outcome, Signal, health, sync::shorten};
 use crate::engine::facts::{
     ApplicationFacts, Gap, HealthStatus, PodTrouble, RolloutFacts, TroubleKind, WorkloadFacts, WorkloadRef,
 };
 use crate::engine::policy::RolloutRules;
+use crate::engine::time::{elapsed, human, later};
 
 /// What was sick before a sync, and so cannot convict it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
