@@ -136,3 +136,119 @@ fn not_the_environment(context: &Context<'_>) -> Result<(), Why> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::analysis::PastRevert;
+    use crate::engine::entry::LastGoodFrom;
+    use crate::engine::fixture::{application, at, commit, policy};
+    use crate::engine::policy::Policy;
+
+    /// A degraded revision `b` after last good `a`, where every guard passes.
+    struct Case {
+        state: AppState,
+        application: ApplicationFacts,
+        bad: Revisions,
+        spec_digest: &'static str,
+        policy: Policy,
+        others_degraded: u32,
+    }
+
+    fn past(bad: char, revert: char, second: i64) -> PastRevert {
+        let (bad, revert) = (commit(bad), commit(revert));
+        PastRevert { bad, revert, quarantine: String::new(), at: at(second), ours: true }
+    }
+
+    const NOW: i64 = 1_000_000;
+
+    /// What the guards say after `change`.
+    fn check(change: impl FnOnce(&mut Case), expected: &str) {
+        let last_good = LastGood {
+            revisions: commit('a').into(),
+            spec_digest: "spec".into(),
+            at: at(0),
+            from: LastGoodFrom::Analysis,
+        };
+        let mut case = Case {
+            state: AppState { last_good: Some(last_good), ..AppState::default() },
+            application: application(),
+            bad: commit('b').into(),
+            spec_digest: "spec",
+            policy: policy(),
+            others_degraded: 0,
+        };
+        change(&mut case);
+        let Case { state, application, bad, spec_digest, policy, others_degraded } = &case;
+        let context = Context { policy, cluster: "test", now: at(NOW), others_degraded: *others_degraded };
+        let said = match super::check(state, application, bad, spec_digest, &context) {
+            Ok(cleared) => format!("revert {} to {}", cleared.bad.short(), cleared.good.short()),
+            Err(why) => why.to_string(),
+        };
+        assert!(said.contains(expected), "{said} is not: {expected}");
+    }
+
+    #[test]
+    fn a_degraded_revision_may_be_reverted_to_last_good() {
+        check(|_| {}, "revert bbbbbbbb to aaaaaaaa");
+    }
+
+    #[test]
+    fn last_good_must_be_known_and_another_one() {
+        check(|case| case.state.last_good = None, "no last good revision is known");
+        check(|case| case.bad = commit('a').into(), "itself was last good");
+        check(|case| case.state.reverts.push(past('a', 'c', 0)), "was itself rolled back");
+    }
+
+    #[test]
+    fn a_rollback_is_never_rolled_back_and_nothing_twice() {
+        check(|case| case.state.reverts.push(past('c', 'b', 0)), "a rollback is never rolled back");
+        check(|case| case.state.reverts.push(past('b', 'c', 0)), "was rolled back before by cccccccc");
+        check(|case| case.state.reverts.push(past('c', 'd', 0)), "revert bbbbbbbb");
+    }
+
+    #[test]
+    fn only_one_git_source_can_be_reverted() {
+        check(|case| case.application.hydrated = true, "hydrated from another branch");
+        check(
+            |case| {
+                let source = case.application.sources.remove(0);
+                case.application.sources = vec![source.clone(), source];
+            },
+            "the application has several sources",
+        );
+        check(|case| case.application.sources.clear(), "the application has several sources");
+        let two = || Revisions::new(vec![commit('b'), commit('c')]).unwrap();
+        check(|case| case.bad = two(), "the application had several sources");
+        check(
+            |case| case.state.last_good.as_mut().unwrap().revisions = two(),
+            "the application had several sources",
+        );
+        let kind = |kind: SourceKind| move |case: &mut Case| case.application.sources[0].kind = kind;
+        check(kind(SourceKind::Chart { chart: "shop".into() }), "its source is the chart `shop`");
+        check(kind(SourceKind::Reference), "only holds values for others");
+        check(|case| case.bad = Revision::new("1.2.3").into(), "not Git commits");
+    }
+
+    #[test]
+    fn a_changed_specification_is_not_undone_in_its_repository() {
+        check(|case| case.spec_digest = "another", "source specification changed");
+    }
+
+    #[test]
+    fn a_day_has_its_limit() {
+        let day = 24 * 60 * 60;
+        let reverts = |first: i64, second: i64| {
+            move |case: &mut Case| case.state.reverts = vec![past('c', 'd', first), past('e', 'f', second)]
+        };
+        check(reverts(NOW - 100, NOW - 50), "2 rollbacks within 24 hours");
+        check(reverts(NOW - day, NOW - 50), "revert bbbbbbbb");
+        check(reverts(NOW - day + 1, NOW - 50), "2 rollbacks within 24 hours");
+    }
+
+    #[test]
+    fn others_that_are_sick_too_point_to_the_environment() {
+        check(|case| case.others_degraded = 2, "revert bbbbbbbb");
+        check(|case| case.others_degraded = 3, "3 other applications are degraded at the same time");
+    }
+}

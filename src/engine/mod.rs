@@ -7,6 +7,8 @@ pub mod decide;
 pub mod entry;
 pub mod event;
 pub mod facts;
+#[cfg(test)]
+mod fixture;
 pub mod fleet;
 pub mod guards;
 pub mod judge;

@@ -25,10 +25,8 @@ pub fn trusted(application: &ApplicationFacts) -> Result<HealthStatus, Gap> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::engine::facts::{AppKey, Operation, SyncStatus};
+    use crate::engine::fixture;
 
     /// An operation in `phase` that ended at second `finished`, and a comparison at second `reconciled`.
     fn check(
@@ -37,18 +35,7 @@ mod tests {
         reconciled: Option<i64>,
         trusted: bool,
     ) {
-        let at = |second: i64| Timestamp::from_second(second).unwrap();
         let application = ApplicationFacts {
-            app: AppKey::new("argocd", "shop"),
-            uid: String::new(),
-            project: String::new(),
-            labels: [].into(),
-            sources: Vec::new(),
-            spec_digest: String::new(),
-            hydrated: false,
-            destination_namespace: String::new(),
-            in_cluster: true,
-            auto_sync: true,
             operation_requested: requested,
             operation: operation.map(|(phase, finished)| Operation {
                 phase,
@@ -66,32 +53,30 @@ mod tests {
             sync: SyncStatus::Synced,
             compared: None,
             health: HealthStatus::Degraded,
-            reconciled_at: reconciled.map(at),
-            history: Vec::new(),
-            workloads: Vec::new(),
-            resume: None,
+            reconciled_at: reconciled.map(fixture::at),
+            ..fixture::application()
         };
         let expected = if trusted { Ok(HealthStatus::Degraded) } else { Err(Gap::HealthOlderThanSync) };
-        let got = super::trusted(&application);
-        assert_eq!(got, expected, "{requested} {operation:?} {reconciled:?}");
+        assert_eq!(super::trusted(&application), expected, "{requested} {operation:?} {reconciled:?}");
     }
 
     #[test]
     fn health_is_believed_only_once_it_describes_what_the_operation_left_behind() {
         use OperationPhase::{Error, Failed, Running, Succeeded, Terminating};
         check(false, None, None, true);
-        check(true, None, Some(99), false);
-        check(false, Some((Succeeded, Some(10))), Some(9), false);
+        check(true, None, Some(199), false);
+        check(false, Some((Succeeded, Some(110))), Some(109), false);
         // Argo CD's times have a resolution of one second.
-        check(false, Some((Succeeded, Some(10))), Some(10), true);
-        check(false, Some((Succeeded, Some(10))), Some(11), true);
-        check(false, Some((Succeeded, Some(10))), None, false);
-        check(true, Some((Succeeded, Some(10))), Some(11), false);
-        check(false, Some((Failed, Some(10))), Some(11), true);
-        check(false, Some((Error, Some(10))), Some(11), true);
-        check(false, Some((Running, None)), Some(11), false);
+        check(false, Some((Succeeded, Some(110))), Some(110), true);
+        check(false, Some((Succeeded, Some(110))), Some(111), true);
+        check(false, Some((Succeeded, Some(110))), None, false);
+        check(false, Some((Succeeded, None)), Some(111), false);
+        check(true, Some((Succeeded, Some(110))), Some(111), false);
+        check(false, Some((Failed, Some(110))), Some(111), true);
+        check(false, Some((Error, Some(110))), Some(111), true);
+        check(false, Some((Running, None)), Some(111), false);
         // Waiting for a retry.
-        check(false, Some((Running, Some(10))), Some(11), false);
-        check(false, Some((Terminating, Some(10))), Some(11), false);
+        check(false, Some((Running, Some(110))), Some(111), false);
+        check(false, Some((Terminating, Some(110))), Some(111), false);
     }
 }

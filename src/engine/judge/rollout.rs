@@ -254,3 +254,6 @@ fn progress(case: &Case<'_>) -> Judgement {
     }
     Judgement::new(Outcome::Pass, "all workloads are complete and Argo CD says Healthy")
 }
+
+#[cfg(test)]
+mod tests;

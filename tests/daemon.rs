@@ -1,0 +1,132 @@
+//! The daemon as it is, against the sandbox's API server, Prometheus, Argo CD and Git, over real HTTP and in real time.
+//!
+//! What is waited for is a journal entry or a change in the sandbox, never a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::similar_names,
+    clippy::format_collect,
+    reason = "a daemon that does something else ends the test; a stage has a state"
+)]
+
+#[path = "daemon/stage.rs"]
+mod stage;
+
+use std::time::Duration;
+
+use lastgood::engine::analysis::{AppState, Phase};
+use lastgood::engine::facts::AppKey;
+use lastgood::record::state::StateStore as _;
+use lastgood::record::state::files::FileStore;
+use lastgood::sandbox::apiserver::Fault;
+use lastgood::sandbox::prometheus::Fault as PrometheusFault;
+
+use stage::{Keep, Stage, policy};
+
+/// How long a fault lasts: several of the daemon's intervals, and longer than its first pauses.
+const FAULT: Duration = Duration::from_millis(700);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_dies_at_each_step_of_a_rollback_makes_one_revert() {
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("push", ""))]).await;
+    stage.start();
+    stage.until("LastGood").await;
+    let bad = stage.deploy("v2-crash");
+    for step in ["RevertIntended", "RevertPushed", "RevertLive"] {
+        stage.until(step).await;
+        stage.kill();
+        // What is saved is what the next one begins with.
+        let state = state(&stage).await;
+        let meant = match step {
+            "RevertIntended" => matches!(state.phase, Phase::Reverting(_) | Phase::Confirming(_)),
+            _ => matches!(state.phase, Phase::Confirming(_) | Phase::Idle { .. }),
+        };
+        assert!(meant, "after {step}: {state:?}");
+        stage.start();
+    }
+    stage.until("Recovered").await;
+    stage.until("LastGood").await;
+    let state = state(&stage).await;
+    let reverts = stage.commits_with(&format!("Lastgood-Bad: {bad}"));
+    assert_eq!(reverts.len(), 1, "{reverts:?}\n{}", stage.told());
+    assert_eq!(state.reverts.iter().map(|past| past.revert.as_str()).collect::<Vec<_>>(), reverts);
+    assert_eq!(state.last_good.unwrap().revisions.single().unwrap().as_str(), reverts.concat());
+    assert_eq!(stage.times("RevertIntended"), 1, "{}", stage.told());
+}
+
+async fn state(stage: &Stage) -> AppState {
+    let store = FileStore::open(stage.dir().join("state")).unwrap();
+    let stored = store.load(&AppKey::new("argocd", "shop")).await.unwrap().unwrap();
+    assert!(!stored.document.summary.phase.is_empty() && !stored.document.summary.revision.is_empty());
+    serde_json::from_value(stored.document.state).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_the_api_server_during_an_analysis_neither_revert_nor_lose_the_story() {
+    let mut stage = Stage::new(Keep::InTheCluster, &[("shop", &policy("push", ""))]).await;
+    stage.start();
+    stage.until("LastGood").await;
+    stage.deploy("v2");
+    stage.until("AnalysisBegan").await;
+    for fault in [Fault::Unavailable, Fault::Hang, Fault::DropWatches] {
+        stage.sandbox.api.set_fault(fault);
+        tokio::time::sleep(FAULT).await;
+        stage.sandbox.api.set_fault(Fault::None);
+    }
+    let verdict = stage.until_one_of(&["Healthy", "Inconclusive", "Degraded"]).await;
+    assert_eq!(verdict, "Healthy", "{}", stage.told());
+    // The faults are over and forgotten: what is bad now is reverted.
+    let bad = stage.deploy("v3-crash");
+    stage.until("RevertPushed").await;
+    assert_eq!(stage.commits_with(&format!("Lastgood-Bad: {bad}")).len(), 1, "{}", stage.told());
+    assert_eq!(stage.times("RevertIntended"), 1, "{}", stage.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_prometheus_leads_to_inconclusive_and_to_no_revert() {
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("push", ""))]).await;
+    stage.with_slo();
+    stage.start();
+    stage.until("LastGood").await;
+    stage.sandbox.prometheus.set_fault(PrometheusFault::Unavailable);
+    let bad = stage.deploy("v2-errors");
+    stage.until("Inconclusive").await;
+    let state = state(&stage).await;
+    assert!(state.hold.is_none() && state.reverts.is_empty(), "{state:?}");
+    assert_ne!(state.last_good.unwrap().revisions.single().unwrap().as_str(), bad);
+    assert_eq!(stage.sandbox.developer().tip().unwrap(), bad, "{}", stage.told());
+    assert_eq!(stage.times("RevertIntended"), 0, "{}", stage.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_while_the_daemon_runs_counts_from_then_on() {
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("dry-run", ""))]).await;
+    stage.start();
+    stage.until("LastGood").await;
+    // A mistake changes nothing; the good version after it does.
+    stage.write_policy("shop", "rollback: { mode: pull }");
+    stage.write_policy("shop", &policy("push", ""));
+    stage.policies_changed().await;
+    stage.deploy("v2-crash");
+    stage.until("RevertPushed").await;
+    assert_eq!(stage.times("RevertPlanned"), 0, "{}", stage.told());
+    assert_eq!(stage.sandbox.developer().tip().unwrap(), stage.commits_with("Lastgood-Rollback: ").concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_acts_for_an_application_that_two_policies_claim() {
+    let by_name = policy("push", "");
+    let by_label = by_name.replace("{ name: shop, namespace: argocd }", "{ labels: { team: storefront } }");
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &by_name), ("storefront", &by_label)]).await;
+    stage.start();
+    stage.ready().await;
+    let bad = stage.deploy("v2-crash");
+    stage.crash_loop().await;
+    // With one policy left, somebody looks for the first time; had anybody looked before, the journal would tell.
+    stage.remove_policy("storefront");
+    stage.policies_changed().await;
+    stage.deploy("v3");
+    stage.until_any().await;
+    assert!(!stage.told().contains(bad.get(..8).unwrap()), "{}", stage.told());
+    assert!(stage.commits_with("Lastgood-Rollback: ").is_empty(), "{}", stage.told());
+}

@@ -1,0 +1,247 @@
+//! A sandbox in real time, a daemon that can be killed, and its journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastgood::cluster::Clients;
+use lastgood::engine::entry::Entry;
+use lastgood::policy::{self, PolicySet};
+use lastgood::record::state::StateStore;
+use lastgood::record::state::files::FileStore;
+use lastgood::record::state::kube::KubeStore;
+use lastgood::run::{self, Config};
+use lastgood::sandbox::apiserver::PODS;
+use lastgood::sandbox::reconciler::Pace;
+use lastgood::sandbox::{APP, Clock, DEPLOYMENT_FILE, Options, Sandbox, shop_manifest};
+use lastgood::serve::Ready;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+/// Longer than any step of any story here, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often the sandbox is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where the daemon keeps its states.
+pub(crate) enum Keep {
+    InFiles,
+    InTheCluster,
+}
+
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    dir: TempDir,
+    keep: Keep,
+    policies: watch::Sender<Arc<PolicySet>>,
+    changed: watch::Receiver<Arc<PolicySet>>,
+    daemon: Option<(Runtime, mpsc::UnboundedReceiver<Entry>, Ready)>,
+    journal: Vec<Entry>,
+}
+
+/// A policy with times of seconds instead of minutes.
+pub(crate) fn policy(mode: &str, more: &str) -> String {
+    format!(
+        "apiVersion: lastgood.dev/v1alpha1
+application: {{ name: {APP}, namespace: argocd }}
+analysis: {{ duration: 1500ms, interval: 200ms }}
+rollout: {{ crashLoopGrace: 300ms }}
+rollback: {{ mode: {mode}, recoveryTimeout: 20s }}
+{more}"
+    )
+}
+
+impl Stage {
+    pub(crate) async fn new(keep: Keep, policies: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let millis = Duration::from_millis;
+        let pace = Pace {
+            poll: millis(300),
+            sync_step: millis(100),
+            compare_after_sync: millis(200),
+            health_lag: millis(100),
+            container_start: millis(100),
+            readiness: millis(100),
+            crash_after: millis(100),
+            backoff_first: millis(300),
+            termination: millis(100),
+            ..Pace::default()
+        };
+        let options = Options { clock: Clock::real(), pace, running: true };
+        let sandbox = Sandbox::start_with(dir.path(), options).await.unwrap();
+        let folder = dir.path().join("policies");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in policies {
+            std::fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+        }
+        let set = PolicySet::load(&folder).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let (sender, changed) = watch::channel(Arc::new(set));
+        tokio::spawn(policy::watch(folder, Duration::from_millis(100), sender.clone()));
+        Self { sandbox, dir, keep, policies: sender, changed, daemon: None, journal: Vec::new() }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Adds the error rate to the policy, before the start.
+    pub(crate) fn with_slo(&self) {
+        let slo = format!(
+            r#"prometheus: {{ url: "{}", timeout: 500ms }}
+slos:
+  - name: error-rate
+    query: >-
+      sum(rate(http_requests_total{{app="{{{{ application }}}}",code=~"5.."}}[1s]))
+      / sum(rate(http_requests_total{{app="{{{{ application }}}}"}}[1s]))
+    max: 0.05
+    failures: 2
+    of: 3
+"#,
+            self.sandbox.prometheus_url()
+        );
+        self.write_policy(APP, &policy("push", &slo));
+        let set = PolicySet::load(&self.policy_folder()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        self.policies.send_replace(Arc::new(set));
+    }
+
+    fn policy_folder(&self) -> PathBuf {
+        self.dir.path().join("policies")
+    }
+
+    pub(crate) fn write_policy(&self, name: &str, text: &str) {
+        std::fs::write(self.policy_folder().join(format!("{name}.yaml")), text).unwrap();
+    }
+
+    pub(crate) fn remove_policy(&self, name: &str) {
+        std::fs::remove_file(self.policy_folder().join(format!("{name}.yaml"))).unwrap();
+    }
+
+    /// Until changed files are in force.
+    pub(crate) async fn policies_changed(&mut self) {
+        tokio::time::timeout(PATIENCE, self.changed.changed()).await.expect("no new policies").unwrap();
+    }
+
+    /// Starts a daemon in a runtime of its own, which is all that a process has.
+    pub(crate) fn start(&mut self) {
+        let (tap, entries) = mpsc::unbounded_channel();
+        let clients = Clients::new(&kube::Config::new(self.sandbox.api_url().parse().unwrap())).unwrap();
+        let store: Arc<dyn StateStore> = match self.keep {
+            Keep::InFiles => Arc::new(FileStore::open(self.dir.path().join("state")).unwrap()),
+            Keep::InTheCluster => Arc::new(KubeStore::new(clients.request.clone())),
+        };
+        let ready = Ready::default();
+        let config = Config {
+            clients,
+            namespaces: vec!["argocd".to_owned()],
+            argocd_namespace: "argocd".to_owned(),
+            cluster: "test".to_owned(),
+            policies: self.policies.subscribe(),
+            store,
+            cache: self.dir.path().join("cache"),
+            ready: Ready::clone(&ready),
+            tap: Some(tap),
+        };
+        let process = Runtime::new().unwrap();
+        process.spawn(async move { run::run(config, std::future::pending()).await.unwrap() });
+        self.daemon = Some((process, entries, ready));
+    }
+
+    /// The daemon dies between any two of its instructions.
+    pub(crate) fn kill(&mut self) {
+        let (process, mut entries, _) = self.daemon.take().expect("a daemon that runs");
+        process.shutdown_background();
+        while let Ok(entry) = entries.try_recv() {
+            self.journal.push(entry);
+        }
+    }
+
+    /// Until the daemon knows all Applications.
+    pub(crate) async fn ready(&self) {
+        let (_, _, ready) = self.daemon.as_ref().expect("a daemon that runs");
+        self.see("the daemon is ready", || ready.load(std::sync::atomic::Ordering::Acquire)).await;
+    }
+
+    /// Until the sandbox's pods crash again and again.
+    pub(crate) async fn crash_loop(&self) {
+        let crashes = || {
+            let pods = self.sandbox.store().list(&PODS, Some(APP));
+            pods.iter().any(|pod| pod.to_string().contains("CrashLoopBackOff"))
+        };
+        self.see("a crash loop", crashes).await;
+    }
+
+    async fn see(&self, what: &str, seen: impl Fn() -> bool) {
+        let waiting = async {
+            while !seen() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let seen = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(seen.is_ok(), "{what} was not seen\n{}", self.told());
+    }
+
+    /// Commits a version of the shop.
+    pub(crate) fn deploy(&self, tag: &str) -> String {
+        let manifest = shop_manifest(tag);
+        let files = [(DEPLOYMENT_FILE, Some(manifest.as_str()))];
+        self.sandbox.developer().commit(&files, &format!("shop: {tag}\n"), "Bob <bob@example.com>").unwrap()
+    }
+
+    /// Until the journal tells this.
+    pub(crate) async fn until(&mut self, reason: &str) {
+        self.until_one_of(&[reason]).await;
+    }
+
+    pub(crate) async fn until_one_of(&mut self, reasons: &[&str]) -> String {
+        loop {
+            let reason = self.until_any().await;
+            if reasons.contains(&reason.as_str()) {
+                return reason;
+            }
+        }
+    }
+
+    /// The next entry.
+    pub(crate) async fn until_any(&mut self) -> String {
+        let (_, entries, _) = self.daemon.as_mut().expect("a daemon that runs");
+        let Ok(told) = tokio::time::timeout(PATIENCE, entries.recv()).await else {
+            panic!("the daemon tells nothing more\n{}", self.told())
+        };
+        let Some(entry) = told else { panic!("the daemon ended\n{}", self.told()) };
+        let reason = entry.kind.reason().to_owned();
+        self.journal.push(entry);
+        reason
+    }
+
+    /// How often the journal tells this.
+    pub(crate) fn times(&self, reason: &str) -> usize {
+        self.journal.iter().filter(|entry| entry.kind.reason() == reason).count()
+    }
+
+    /// The journal, for a failure.
+    pub(crate) fn told(&self) -> String {
+        self.journal.iter().map(|entry| format!("{} {}\n", entry.at, entry.kind)).collect()
+    }
+
+    /// The commits on the branch whose message holds a line that begins so.
+    pub(crate) fn commits_with(&self, line: &str) -> Vec<String> {
+        let repository = git2::Repository::open_bare(self.sandbox.repository()).unwrap();
+        let mut walk = repository.revwalk().unwrap();
+        walk.push_ref("refs/heads/main").unwrap();
+        let holds = |id: &git2::Oid| {
+            let commit = repository.find_commit(*id).unwrap();
+            commit.message().unwrap().lines().any(|one| one.starts_with(line))
+        };
+        walk.map(Result::unwrap).filter(holds).map(|id| id.to_string()).collect()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some((process, _, _)) = self.daemon.take() {
+            process.shutdown_background();
+        }
+    }
+}
