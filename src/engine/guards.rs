@@ -142,6 +142,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
+    use crate::engine::facts::AppKey;
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -153,6 +154,7 @@ mod tests {
         spec_digest: &'static str,
         policy: Policy,
         others_degraded: u32,
+        sharing: Vec<AppKey>,
     }
 
     fn past(bad: char, revert: char, second: i64) -> PastRevert {
@@ -177,10 +179,12 @@ mod tests {
             spec_digest: "spec",
             policy: policy(),
             others_degraded: 0,
+            sharing: Vec::new(),
         };
         change(&mut case);
-        let Case { state, application, bad, spec_digest, policy, others_degraded } = &case;
-        let context = Context { policy, cluster: "test", now: at(NOW), others_degraded: *others_degraded };
+        let Case { state, application, bad, spec_digest, policy, others_degraded, sharing } = &case;
+        let (now, others_degraded) = (at(NOW), *others_degraded);
+        let context = Context { policy, cluster: "test", now, others_degraded, sharing };
         let said = match super::check(state, application, bad, spec_digest, &context) {
             Ok(cleared) => format!("revert {} to {}", cleared.bad.short(), cleared.good.short()),
             Err(why) => why.to_string(),
@@ -191,6 +195,15 @@ mod tests {
     #[test]
     fn a_degraded_revision_may_be_reverted_to_last_good() {
         check(|_| {}, "revert bbbbbbbb to aaaaaaaa");
+    }
+
+    #[test]
+    fn nobody_elses_files_are_changed() {
+        let blog = AppKey::new("argocd", "blog");
+        check(
+            |case| case.sharing.push(blog),
+            "argocd/blog are rendered from files that the revert may change",
+        );
     }
 
     #[test]

@@ -37,21 +37,7 @@ mod tests {
     ) {
         let application = ApplicationFacts {
             operation_requested: requested,
-            operation: operation.map(|(phase, finished)| Operation {
-                phase,
-                revisions: None,
-                started_at: at(5),
-                finished_at: finished.map(at),
-                retry_count: 0,
-                dry_run: false,
-                partial: false,
-                resource_failed: false,
-                spec_digest: String::new(),
-                message: String::new(),
-                initiated_by: String::new(),
-            }),
-            sync: SyncStatus::Synced,
-            compared: None,
+            operation: operation.map(|(phase, finished)| fixture::operation(phase, finished)),
             health: HealthStatus::Degraded,
             reconciled_at: reconciled.map(fixture::at),
             ..fixture::application()
