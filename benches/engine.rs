@@ -127,7 +127,7 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
         match (wake, next) {
             (Some(wake), Some(next)) if wake < next => (now, events) = (wake, vec![Event::Tick]),
             (_, Some(next)) => {
-                (now, events) = (next, news.next().map(|(_, event)| event).into_iter().collect())
+                (now, events) = (next, news.next().map(|(_, event)| event).into_iter().collect());
             }
             (Some(wake), None) => (now, events) = (wake, vec![Event::Tick]),
             (None, None) => return (steps, states),
