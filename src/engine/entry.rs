@@ -289,12 +289,14 @@ pub enum Why {
         after: Duration,
     },
     /// Argo CD did not make the revert live in time.
-    #[error("the revert {revert} is on the branch, but Argo CD has not made it live within {}", human(*after))]
+    #[error("the revert {revert} is on the branch, but Argo CD has not made it live within {}{}", human(*after), if *auto_sync { "" } else { ": its auto-sync is off" })]
     NotLive {
         /// The revert.
         revert: Revision,
         /// How long it was waited for.
         after: Duration,
+        /// Whether Argo CD syncs by itself.
+        auto_sync: bool,
     },
     /// The revert is live, but the signals still fail.
     #[error("the rollback to {live} did not help within {}: {}", human(*after), still.join("; "))]
@@ -341,6 +343,12 @@ impl Why {
                 "Look at what the applications share: nodes, network, DNS, a dependency."
             }
             Self::Conflict { .. } => "Revert by hand, or push a fix.",
+            Self::Refused { refusal: Refusal::ContentReturned { .. } } => {
+                "Find who or what brings the change back (an image updater, a pipeline) and stop it."
+            }
+            Self::Refused { refusal: Refusal::BadIsARollback { .. } | Refusal::NothingToRevert { .. } } => {
+                "Look for a cause outside of the application's files."
+            }
             Self::Refused { .. } | Self::PushFailed { .. } => {
                 "Revert by hand; then see to what stopped the push."
             }

@@ -89,7 +89,8 @@ impl Turn<'_> {
         }
         if now >= live_deadline(since, policy) {
             let (revert, after) = (confirming.record.revert.clone(), elapsed(since, now));
-            self.hold(&confirming.bad.revisions, Why::NotLive { revert, after });
+            let auto_sync = self.app.seen.application.as_ref().is_none_or(|a| a.auto_sync);
+            self.hold(&confirming.bad.revisions, Why::NotLive { revert, after, auto_sync });
             self.app.state.phase = Phase::Idle { current: confirming.bad.revisions };
             return true;
         }
