@@ -101,7 +101,8 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
     .peekable();
     loop {
         for event in std::mem::take(&mut events) {
-            let context = Context { policy: &policy, cluster: "bench", now, others_degraded: 0 };
+            let context =
+                Context { policy: &policy, cluster: "bench", now, others_degraded: 0, sharing: &[] };
             let step = step(&key, app, event, &context);
             steps.push(step.entries.len());
             app = step.app;
@@ -146,6 +147,7 @@ fn policy() -> Policy {
             crash_loop_grace: seconds(30),
             container_config_grace: seconds(60),
             unschedulable_grace: seconds(300),
+            degraded_grace: Duration::from_secs(60),
             restarts: 3,
             oom_kill: true,
         },
@@ -184,7 +186,7 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
         sources: vec![Source {
             repo_url: "https://git.example.com/shop.git".into(),
             target_revision: "main".into(),
-            kind: SourceKind::Git { path: "shop".into() },
+            kind: SourceKind::Git { path: "shop".into(), flat: true },
         }],
         spec_digest: "spec".into(),
         hydrated: false,
@@ -199,6 +201,9 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
             finished_at: finished.map(at),
             retry_count: 0,
             dry_run: false,
+            partial: false,
+            resource_failed: false,
+            spec_digest: "spec".into(),
             message: String::new(),
             initiated_by: "automated".into(),
         }),
@@ -254,6 +259,7 @@ fn planning() {
         evidence: Vec::new(),
         quarantine: Vec::new(),
         dry_run: false,
+        only_look: false,
     };
     let footprint = Footprint::new(&order.footprint).unwrap();
     // Each time as after a start: a repository that nobody has read yet.

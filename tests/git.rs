@@ -80,6 +80,7 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
         evidence: vec!["web: 2 of 2 pods in ImagePullBackOff.".into()],
         quarantine: vec![],
         dry_run: false,
+        only_look: false,
     }
 }
 

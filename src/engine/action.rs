@@ -36,6 +36,7 @@ pub struct MeasureOrder {
 
 /// Identifies a round of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Round {
     /// When the analysis (or the watch over a recovery) that asks began.
     pub began_at: Timestamp,
@@ -45,6 +46,7 @@ pub struct Round {
 
 /// One SLO query as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SloQuery {
     /// The SLO's name in the policy.
     pub slo: String,
@@ -80,6 +82,8 @@ pub struct RevertOrder {
     pub quarantine: Vec<String>,
     /// Plan only.
     pub dry_run: bool,
+    /// Only look whether it is done already.
+    pub only_look: bool,
 }
 
 /// A question about two revisions of one repository.
@@ -101,6 +105,7 @@ pub struct RelateOrder {
 
 /// How two revisions are related.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Relation {
     /// The older one that was asked about.
     pub ancestor: Revision,
@@ -116,7 +121,7 @@ pub struct Relation {
 
 /// What became of a [`RevertOrder`]. A refused push is an outcome; an error means that it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum RevertOutcome {
     /// The revert is on the branch; we put it there now.
     Pushed(RevertRecord),
@@ -124,6 +129,8 @@ pub enum RevertOutcome {
     AlreadyReverted(RevertRecord),
     /// A dry run: this would have been pushed.
     Planned(RevertRecord),
+    /// It was only looked for, and is not there.
+    NotThere,
     /// Commits after bad changed the same lines.
     Conflict {
         /// The files in conflict.
@@ -158,6 +165,7 @@ pub struct RevertRecord {
 
 /// A commit of the culprit range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Culprit {
     /// Its id.
     pub revision: Revision,
@@ -171,7 +179,7 @@ pub struct Culprit {
 
 /// Why a revert must not or cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Refusal {
     /// The application follows a tag or a commit.
     #[error("`{target_revision}` is not a branch: there is nothing to push to")]

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{RevertOrder, RevertRecord, Round};
 use super::entry::{LastGoodFrom, Why};
-use super::facts::{ApplicationFacts, Revision, Revisions, RolloutFacts};
+use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts};
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
+use super::judge::sync::Attempts;
 use super::judge::threshold::Tally;
+use super::time::later;
 
 /// Everything that is kept for one application: what lasts (`state`) and what the watches bring again (`seen`).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,14 +60,24 @@ pub struct OperationId {
     pub started_at: Timestamp,
     /// What it syncs to.
     pub revisions: Revisions,
+    /// The source specification that it applies; empty while that is not known.
+    pub spec_digest: String,
 }
 
 /// Rollbacks remembered for one application: bounds the state object; a loop shows long before.
 pub const PAST_REVERTS_MAX: usize = 20;
 
+impl OperationId {
+    /// The id of this operation, which syncs to these revisions.
+    pub fn of(operation: &Operation, revisions: &Revisions) -> Self {
+        let spec_digest = operation.spec_digest.clone();
+        Self { started_at: operation.started_at, revisions: revisions.clone(), spec_digest }
+    }
+}
+
 /// What is going on with an application.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Phase {
     /// Never seen.
     #[default]
@@ -201,6 +213,10 @@ pub struct Analysis {
     pub sick_before: Option<SickBefore>,
     /// Whether the sync before had failed.
     pub sync_failed_before: bool,
+    /// What became of the operation's attempts.
+    pub attempts: Attempts,
+    /// Since when Argo CD calls the application Degraded without a break.
+    pub degraded_since: Option<Timestamp>,
     /// Measurements of the time before, by SLO.
     pub before: BTreeMap<String, Tally>,
     /// Measurements since, by SLO.
@@ -263,7 +279,7 @@ pub struct Confirming {
 
 /// How far a confirmation is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Stage {
     /// Argo CD has not made it live yet.
     Landing {
@@ -351,19 +367,4 @@ impl Recovering {
     pub fn round(&self, number: u32) -> Round {
         Round { began_at: self.since, number }
     }
-}
-
-/// The time from `then` to `now`; zero where clocks disagree.
-pub fn elapsed(then: Timestamp, now: Timestamp) -> std::time::Duration {
-    std::time::Duration::try_from(now.duration_since(then)).unwrap_or_default()
-}
-
-/// `at` plus `duration`; the end of time where that is not representable.
-pub fn later(at: Timestamp, duration: std::time::Duration) -> Timestamp {
-    at.saturating_add(duration).unwrap_or(Timestamp::MAX)
-}
-
-/// `at` minus `duration`; the beginning of time where that is not representable.
-pub fn earlier(at: Timestamp, duration: std::time::Duration) -> Timestamp {
-    at.saturating_sub(duration).unwrap_or(Timestamp::MIN)
 }

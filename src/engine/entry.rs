@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Refusal, RevertOrder, RevertRecord};
 use super::facts::{AppKey, Revision, Revisions};
-use super::judge::{Breach, Verdict, human};
+use super::judge::{Breach, Verdict};
+use super::time::human;
 
 /// One line of an application's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct Entry {
 
 /// What an entry tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Kind {
     /// A last good revision is known.
     LastGood {
@@ -71,6 +72,13 @@ pub enum Kind {
         error: String,
         /// How often it was tried.
         attempts: u32,
+    },
+    /// The intent was given up before anything was pushed.
+    RevertAbandoned {
+        /// The rollback.
+        rollback: String,
+        /// Why.
+        because: Abandoned,
     },
     /// A dry run: this would have been pushed.
     RevertPlanned {
@@ -132,9 +140,24 @@ pub enum Kind {
     },
 }
 
+/// Why an intent to revert was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Abandoned {
+    /// A newer revision was synced in the meantime, and is judged by itself.
+    #[error("{} was synced in the meantime and is judged by itself", by.short())]
+    Newer {
+        /// What was synced.
+        by: Revisions,
+    },
+    /// The policy was changed to a dry run.
+    #[error("the policy was changed to a dry run")]
+    DryRun,
+}
+
 /// How a last good revision is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LastGoodFrom {
     /// Its analysis ended healthy.
     Analysis,
@@ -146,7 +169,7 @@ pub enum LastGoodFrom {
 
 /// How a revert is known to be live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum LiveBy {
     /// An operation applied it.
     Operation,
@@ -156,7 +179,7 @@ pub enum LiveBy {
 
 /// What ended a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum HoldEndedBy {
     /// A later analysis ended healthy.
     HealthyAnalysis,
@@ -180,7 +203,7 @@ pub struct Timings {
 
 /// Why the daemon does not act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Why {
     /// No revision is known to be good.
     #[error("no last good revision is known for this application")]
@@ -225,6 +248,12 @@ pub enum Why {
         /// The repository of its manifests.
         repo_url: String,
     },
+    /// Other applications are rendered from the same files.
+    #[error("{} are rendered from files that the revert may change", with.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    SharedFiles {
+        /// Which ones.
+        with: Vec<AppKey>,
+    },
     /// Too many rollbacks in 24 hours.
     #[error("{count} rollbacks within 24 hours is the limit: a loop is likelier than bad commits")]
     Budget {
@@ -260,12 +289,14 @@ pub enum Why {
         after: Duration,
     },
     /// Argo CD did not make the revert live in time.
-    #[error("the revert {revert} is on the branch, but Argo CD has not made it live within {}", human(*after))]
+    #[error("the revert {revert} is on the branch, but Argo CD has not made it live within {}{}", human(*after), if *auto_sync { "" } else { ": its auto-sync is off" })]
     NotLive {
         /// The revert.
         revert: Revision,
         /// How long it was waited for.
         after: Duration,
+        /// Whether Argo CD syncs by itself.
+        auto_sync: bool,
     },
     /// The revert is live, but the signals still fail.
     #[error("the rollback to {live} did not help within {}: {}", human(*after), still.join("; "))]
@@ -302,6 +333,9 @@ impl Why {
             Self::AlreadyRolledBack { .. } | Self::ContentReturned { .. } | Self::Budget { .. } => {
                 "Find who or what brings the change back (an image updater, a pipeline) and stop it."
             }
+            Self::SharedFiles { .. } => {
+                "Revert by hand, if that is right for all of them; give each a folder of its own."
+            }
             Self::SourceNotRevertible { .. } | Self::SpecChanged { .. } => {
                 "Revert the change by hand where it was made."
             }
@@ -309,6 +343,12 @@ impl Why {
                 "Look at what the applications share: nodes, network, DNS, a dependency."
             }
             Self::Conflict { .. } => "Revert by hand, or push a fix.",
+            Self::Refused { refusal: Refusal::ContentReturned { .. } } => {
+                "Find who or what brings the change back (an image updater, a pipeline) and stop it."
+            }
+            Self::Refused { refusal: Refusal::BadIsARollback { .. } | Refusal::NothingToRevert { .. } } => {
+                "Look for a cause outside of the application's files."
+            }
             Self::Refused { .. } | Self::PushFailed { .. } => {
                 "Revert by hand; then see to what stopped the push."
             }
@@ -331,6 +371,7 @@ impl Kind {
             Self::AnalysisSuperseded { .. } => "AnalysisSuperseded",
             Self::RevertIntended { .. } => "RevertIntended",
             Self::RevertRetried { .. } => "RevertRetried",
+            Self::RevertAbandoned { .. } => "RevertAbandoned",
             Self::RevertPlanned { .. } => "RevertPlanned",
             Self::RevertPushed { .. } => "RevertPushed",
             Self::SyncTerminated { .. } => "SyncTerminated",
@@ -348,6 +389,7 @@ impl Kind {
             Self::AnalysisEnded { verdict, .. } => *verdict != Verdict::Healthy,
             Self::RevertIntended { .. }
             | Self::RevertRetried { .. }
+            | Self::RevertAbandoned { .. }
             | Self::RevertPlanned { .. }
             | Self::RevertPushed { .. }
             | Self::SyncTerminated { .. }
@@ -393,6 +435,7 @@ impl fmt::Display for Kind {
             Self::RevertRetried { error, attempts } => {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")
             }
+            Self::RevertAbandoned { because, .. } => write!(f, "nothing was pushed: {because}"),
             Self::RevertPlanned { record } => {
                 write!(f, "dry run: would change {} on `{}`", record.files.join(", "), record.branch)
             }

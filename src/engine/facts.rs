@@ -119,12 +119,14 @@ pub struct Source {
 
 /// What a source holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SourceKind {
     /// Manifests in a folder of a Git repository; the repository's root is the empty path.
     Git {
         /// The folder, without a leading or trailing slash.
         path: String,
+        /// Whether only files right in the folder are read: plain manifests without `recurse`.
+        flat: bool,
     },
     /// A chart from a Helm or OCI registry.
     Chart {
@@ -190,10 +192,16 @@ pub struct Operation {
     pub started_at: Timestamp,
     /// When it, or the attempt before the next retry, ended.
     pub finished_at: Option<Timestamp>,
-    /// Attempts after the first.
+    /// Retries begun or waited for: Argo CD counts up when it begins to wait.
     pub retry_count: u32,
     /// Whether it changes nothing.
     pub dry_run: bool,
+    /// Whether it applies only some resources, or manifests that are not in Git: it says nothing about a revision.
+    pub partial: bool,
+    /// Whether the newest attempt's result names a resource or a hook that failed.
+    pub resource_failed: bool,
+    /// Like [`ApplicationFacts::spec_digest`], of what is applied; empty while that is not known.
+    pub spec_digest: String,
     /// Argo CD's message.
     pub message: String,
     /// Who started it: a user's name, or `automated`.
@@ -201,26 +209,22 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Whether somebody ended it, which says nothing about what it was to bring.
-    ///
-    /// Argo CD calls that `Failed` too, with these words (`syncContext.Terminate`). Where its own time limit ended the
-    /// operation it adds `, triggered by …`, and that is a failure.
-    pub fn was_terminated(&self) -> bool {
-        self.phase == OperationPhase::Failed
-            && self.message.starts_with("Operation terminated")
-            && !self.message.contains("triggered by")
+    /// Whether it is a whole sync of a revision.
+    pub fn is_whole(&self) -> bool {
+        !self.dry_run && !self.partial
     }
 
-    /// How many attempts of this operation have failed so far.
+    /// Whether somebody ended it: Argo CD then calls it `Failed`, which says nothing about the change.
+    pub fn is_terminated(&self) -> bool {
+        self.phase == OperationPhase::Terminating || self.message.starts_with("Operation terminated")
+    }
+
+    /// Whether it waits for its next retry because a resource or a hook failed.
     ///
-    /// Argo CD counts a retry when the attempt before it failed, and writes `Running` with `finishedAt` set while it
-    /// waits for it (`processRequestedAppOperation`); only the last failure of all is not followed by a retry.
-    pub fn failed_attempts(&self) -> u32 {
-        match self.phase {
-            OperationPhase::Failed => self.retry_count.saturating_add(1),
-            OperationPhase::Running => self.retry_count,
-            OperationPhase::Succeeded | OperationPhase::Error | OperationPhase::Terminating => 0,
-        }
+    /// Argo CD writes `Running` with `finishedAt` set while it waits, after `Failed` and after `Error` alike; only the
+    /// former names what failed.
+    pub fn waits_after_failure(&self) -> bool {
+        self.phase == OperationPhase::Running && self.finished_at.is_some() && self.resource_failed
     }
 }
 
@@ -379,6 +383,8 @@ pub struct PodTrouble {
     pub message: String,
     /// How often the container was restarted.
     pub restarts: u32,
+    /// When the container last ended, where it did.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What is wrong with a pod.
@@ -416,7 +422,7 @@ impl fmt::Display for TroubleKind {
 
 /// One answer to one SLO query.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Reading {
     /// A finite number.
     Value(f64),
@@ -426,7 +432,7 @@ pub enum Reading {
 
 /// Why something is not known. A gap is never a sign of sickness and never one of health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Gap {
     /// The query matched no series.
     NoData,

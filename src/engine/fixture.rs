@@ -31,7 +31,7 @@ pub(crate) fn application() -> ApplicationFacts {
         sources: vec![Source {
             repo_url: "https://git.example.com/shop.git".into(),
             target_revision: "main".into(),
-            kind: SourceKind::Git { path: "shop".into() },
+            kind: SourceKind::Git { path: "shop".into(), flat: true },
         }],
         spec_digest: "spec".into(),
         hydrated: false,
@@ -59,6 +59,9 @@ pub(crate) fn operation(phase: OperationPhase, finished: Option<i64>) -> Operati
         finished_at: finished.map(at),
         retry_count: 0,
         dry_run: false,
+        partial: false,
+        resource_failed: phase == OperationPhase::Failed,
+        spec_digest: "spec".into(),
         message: String::new(),
         initiated_by: "automated".into(),
     }
@@ -77,6 +80,7 @@ pub(crate) fn policy() -> Policy {
             crash_loop_grace: seconds(10),
             container_config_grace: seconds(30),
             unschedulable_grace: seconds(40),
+            degraded_grace: seconds(4),
             restarts: 3,
             oom_kill: true,
         },

@@ -5,16 +5,51 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::analysis::{AppState, elapsed};
-use super::facts::{AppKey, Revisions};
+use super::analysis::AppState;
+use super::facts::{AppKey, ApplicationFacts, Revisions, SourceKind};
+use super::time::elapsed;
 
 /// How long a sickness counts as "at once" with another one.
 const AT_ONCE: Duration = Duration::from_secs(10 * 60);
 
-/// Which applications are sick, since when, and at which revision.
+/// Which applications are sick, since when, and at which revision; and which files each is rendered from.
 #[derive(Debug, Default)]
 pub struct Fleet {
     sick: BTreeMap<AppKey, (Timestamp, Option<Revisions>)>,
+    places: BTreeMap<AppKey, Vec<Place>>,
+}
+
+/// A folder of a repository that an application is rendered from.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// The same for all ways to write a repository's URL.
+    repository: String,
+    path: String,
+    flat: bool,
+}
+
+impl Place {
+    /// Whether a change of files under `path` of this place changes what `other` is rendered from.
+    fn reaches(&self, other: &Self) -> bool {
+        self.repository == other.repository
+            && (inside(&self.path, &other.path) || (inside(&other.path, &self.path) && !other.flat))
+    }
+}
+
+/// Whether `path` is `folder` or lies in it.
+fn inside(folder: &str, path: &str) -> bool {
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Host and path of a repository's URL, whatever the protocol, the user and the ending.
+fn repository(url: &str) -> String {
+    let url = url.trim().to_lowercase();
+    let (is_url, rest) = url.split_once("://").map_or((false, url.as_str()), |(_, rest)| (true, rest));
+    let rest = rest.split_once('@').filter(|(user, _)| !user.contains('/')).map_or(rest, |(_, rest)| rest);
+    // `host:path` is how scp and git write it; in a URL what follows the colon is a port.
+    let rest = if is_url { rest.to_owned() } else { rest.replacen(':', "/", 1) };
+    rest.trim_end_matches('/').trim_end_matches(".git").to_owned()
 }
 
 impl Fleet {
@@ -28,9 +63,37 @@ impl Fleet {
         }
     }
 
-    /// An application is gone.
+    /// Nobody looks after an application any more.
     pub fn forget(&mut self, app: &AppKey) {
         self.sick.remove(app);
+    }
+
+    /// Takes in what an application is rendered from, whether or not anybody looks after it.
+    pub fn place(&mut self, facts: &ApplicationFacts) {
+        let places = facts.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Git { path, flat } => {
+                Some(Place { repository: repository(&source.repo_url), path: path.clone(), flat: *flat })
+            }
+            SourceKind::Chart { .. } | SourceKind::Reference => None,
+        });
+        self.places.insert(facts.app.clone(), places.collect());
+    }
+
+    /// An application does not exist any more.
+    pub fn gone(&mut self, app: &AppKey) {
+        self.forget(app);
+        self.places.remove(app);
+    }
+
+    /// The other applications that are rendered from files that a revert for this one may change.
+    pub fn sharing(&self, app: &AppKey) -> Vec<AppKey> {
+        let Some(own) = self.places.get(app) else { return Vec::new() };
+        let shares = |places: &[Place]| own.iter().any(|a| places.iter().any(|b| a.reaches(b)));
+        self.places
+            .iter()
+            .filter(|(other, places)| *other != app && shares(places))
+            .map(|(other, _)| other.clone())
+            .collect()
     }
 
     /// How many other applications became sick at about this time at another revision.
@@ -47,70 +110,29 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::analysis::{Hold, Phase, Sick};
-    use crate::engine::entry::Why;
-    use crate::engine::fixture::{at, commit};
-    use crate::engine::judge::rollout::SickBefore;
 
-    /// An application that rests at a revision and became sick at this second.
-    fn sick(revision: char, since: Option<i64>) -> AppState {
-        let since = since.map(|second| {
-            let what = SickBefore { workloads: Vec::new(), degraded: true };
-            Sick { what, since: at(second) }
-        });
-        AppState {
-            phase: Phase::Idle { current: commit(revision).into() },
-            sick: since,
-            ..AppState::default()
-        }
-    }
-
-    fn held(why: Why) -> AppState {
-        let hold = Hold { id: "hold".into(), why, since: at(1000) };
-        AppState { hold: Some(hold), ..sick('c', None) }
-    }
-
-    /// How many others are sick for `shop` at revision `b` at second 1000, after these were noted.
-    fn check(others: &[AppState], expected: u32) {
-        let mut fleet = Fleet::default();
-        let shop = AppKey::new("argocd", "shop");
-        fleet.note(&shop, &sick('b', Some(1000)));
-        for (i, state) in others.iter().enumerate() {
-            fleet.note(&AppKey::new("argocd", format!("other-{i}")), state);
-        }
-        let revisions = Revisions::from(commit('b'));
-        assert_eq!(fleet.others_degraded(&shop, Some(&revisions), at(1000)), expected, "{others:?}");
+    /// Two places, `url path` with `!` at the end of a flat one's path; does a revert in the first reach the second?
+    fn check(ours: &str, theirs: &str, expected: bool) {
+        let place = |text: &str| {
+            let (url, path) = text.split_once(' ').unwrap();
+            let (path, flat) = path.strip_suffix('!').map_or((path, false), |path| (path, true));
+            Place { repository: repository(url), path: path.to_owned(), flat }
+        };
+        assert_eq!(place(ours).reaches(&place(theirs)), expected, "{ours} and {theirs}");
     }
 
     #[test]
-    fn those_count_that_became_sick_at_about_the_same_time_from_another_change() {
-        check(&[], 0);
-        check(&[sick('c', None)], 0);
-        check(&[sick('c', Some(999))], 1);
-        check(&[sick('c', Some(999)), sick('d', Some(500))], 2);
-        // One commit that breaks several applications is still the commit's fault.
-        check(&[sick('b', Some(999))], 0);
-        check(&[sick('c', Some(400))], 0);
-        check(&[sick('c', Some(401))], 1);
-        check(&[AppState { phase: Phase::New, ..sick('c', Some(999)) }], 1);
-    }
-
-    #[test]
-    fn a_hold_counts_when_it_stands_for_a_sickness() {
-        check(&[held(Why::Environment { others: 3 })], 1);
-        check(&[held(Why::Conflict { files: Vec::new() })], 0);
-    }
-
-    #[test]
-    fn who_recovers_or_goes_counts_no_more() {
-        let mut fleet = Fleet::default();
-        let (shop, cart) = (AppKey::new("argocd", "shop"), AppKey::new("argocd", "cart"));
-        fleet.note(&cart, &sick('c', Some(999)));
-        assert_eq!(fleet.others_degraded(&shop, None, at(1000)), 1);
-        fleet.note(&cart, &sick('c', None));
-        assert_eq!(fleet.others_degraded(&shop, None, at(1000)), 0);
-        fleet.note(&cart, &sick('c', Some(999)));
-        fleet.forget(&cart);
-        assert_eq!(fleet.others_degraded(&shop, None, at(1000)), 0);
+    fn files_are_shared_by_path_whatever_the_url() {
+        check("https://git.example/a.git apps/shop", "https://git.example/a apps/blog", false);
+        check("https://git.example/a.git apps/shop", "https://git.example/b apps/shop", false);
+        check("https://git.example/a.git apps/shop", "https://GIT.example/a/ apps/shop", true);
+        check("https://git.example/a.git apps/shop", "git@git.example:a.git apps/shop", true);
+        check("ssh://git@git.example/a apps/shop", "https://git.example/a apps/shop", true);
+        check("https://git.example/a apps/shop", "https://git.example/a apps/shop-2", false);
+        check("https://git.example/a apps/shop", "https://git.example/a apps/shop/eu", true);
+        check("https://git.example/a apps/shop", "https://git.example/a apps", true);
+        check("https://git.example/a apps/shop", "https://git.example/a apps!", false);
+        check("https://git.example/a apps/shop!", "https://git.example/a apps/shop!", true);
+        check("https://git.example/a apps/shop", "https://git.example/a ", true);
     }
 }

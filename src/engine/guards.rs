@@ -1,9 +1,10 @@
 //! Every reason not to act on a degraded verdict, one function each.
 
-use super::analysis::{AppState, LastGood, elapsed};
+use super::analysis::{AppState, LastGood};
 use super::decide::Context;
 use super::entry::Why;
 use super::facts::{ApplicationFacts, Revision, SourceKind};
+use super::time::elapsed;
 use crate::engine::facts::Revisions;
 
 /// The day in which reverts are counted.
@@ -36,7 +37,8 @@ pub fn check<'a>(
     let (bad, good, repo_url, target_revision, path) = one_git_source(application, bad, last_good)?;
     not_a_rollback(state, bad)?;
     good_stands(state, good)?;
-    spec_is_the_same(last_good, bad_spec_digest, repo_url)?;
+    spec_is_the_same(last_good, bad_spec_digest, application, repo_url)?;
+    nobody_elses_files(context)?;
     within_budget(state, context)?;
     not_the_environment(context)?;
     Ok(Cleared { bad, good, repo_url, target_revision, path })
@@ -68,7 +70,7 @@ fn one_git_source<'a>(
         return no("the application had several sources");
     };
     let path = match &source.kind {
-        SourceKind::Git { path } => path,
+        SourceKind::Git { path, .. } => path,
         SourceKind::Chart { chart } => {
             return no(&format!("its source is the chart `{chart}`, not a folder in Git"));
         }
@@ -99,11 +101,24 @@ fn good_stands(state: &AppState, good: &Revision) -> Result<(), Why> {
     Ok(())
 }
 
-fn spec_is_the_same(good: &LastGood, bad_spec_digest: &str, repo_url: &str) -> Result<(), Why> {
-    if good.spec_digest != bad_spec_digest {
+/// Good, bad and what the Application says now: the revert goes to the branch and folder that it names now.
+fn spec_is_the_same(
+    good: &LastGood,
+    bad_spec_digest: &str,
+    application: &ApplicationFacts,
+    repo_url: &str,
+) -> Result<(), Why> {
+    if good.spec_digest != bad_spec_digest || application.spec_digest != bad_spec_digest {
         return Err(Why::SpecChanged { repo_url: repo_url.to_owned() });
     }
     Ok(())
+}
+
+fn nobody_elses_files(context: &Context<'_>) -> Result<(), Why> {
+    if context.sharing.is_empty() {
+        return Ok(());
+    }
+    Err(Why::SharedFiles { with: context.sharing.to_vec() })
 }
 
 fn within_budget(state: &AppState, context: &Context<'_>) -> Result<(), Why> {
@@ -127,6 +142,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
+    use crate::engine::facts::AppKey;
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -138,6 +154,7 @@ mod tests {
         spec_digest: &'static str,
         policy: Policy,
         others_degraded: u32,
+        sharing: Vec<AppKey>,
     }
 
     fn past(bad: char, revert: char, second: i64) -> PastRevert {
@@ -162,10 +179,12 @@ mod tests {
             spec_digest: "spec",
             policy: policy(),
             others_degraded: 0,
+            sharing: Vec::new(),
         };
         change(&mut case);
-        let Case { state, application, bad, spec_digest, policy, others_degraded } = &case;
-        let context = Context { policy, cluster: "test", now: at(NOW), others_degraded: *others_degraded };
+        let Case { state, application, bad, spec_digest, policy, others_degraded, sharing } = &case;
+        let (now, others_degraded) = (at(NOW), *others_degraded);
+        let context = Context { policy, cluster: "test", now, others_degraded, sharing };
         let said = match super::check(state, application, bad, spec_digest, &context) {
             Ok(cleared) => format!("revert {} to {}", cleared.bad.short(), cleared.good.short()),
             Err(why) => why.to_string(),
@@ -176,6 +195,15 @@ mod tests {
     #[test]
     fn a_degraded_revision_may_be_reverted_to_last_good() {
         check(|_| {}, "revert bbbbbbbb to aaaaaaaa");
+    }
+
+    #[test]
+    fn nobody_elses_files_are_changed() {
+        let blog = AppKey::new("argocd", "blog");
+        check(
+            |case| case.sharing.push(blog),
+            "argocd/blog are rendered from files that the revert may change",
+        );
     }
 
     #[test]

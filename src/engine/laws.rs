@@ -9,11 +9,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::action::RevertOrder;
-use super::analysis::elapsed;
 use super::entry::{Entry, Kind};
 use super::facts::{Revision, Revisions};
 use super::judge::Verdict;
 use super::policy::Policy;
+use super::time::elapsed;
 
 /// A law that a journal breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ fn intent_before_outcome(journal: &[Entry], _: &Policy) -> Result<(), Violation>
                     return broken(11, "a dry run ended that had not begun");
                 }
             }
-            Kind::HoldBegan { .. } => open = None,
+            Kind::HoldBegan { .. } | Kind::RevertAbandoned { .. } => open = None,
             _ => {}
         }
     }

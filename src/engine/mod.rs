@@ -15,3 +15,4 @@ pub mod judge;
 pub mod laws;
 pub mod policy;
 pub mod template;
+pub mod time;

@@ -52,6 +52,8 @@ pub struct RolloutRules {
     pub container_config_grace: Duration,
     /// How long a pod may find no node.
     pub unschedulable_grace: Duration,
+    /// How long Argo CD may call the application Degraded.
+    pub degraded_grace: Duration,
     /// Restarts of one container of a new pod that convict.
     pub restarts: u32,
     /// Whether one container killed for memory convicts at once.
@@ -111,15 +113,15 @@ pub struct RollbackRules {
     pub terminate_stuck_sync: bool,
     /// Reverts that this application gets in 24 hours; past it a loop is likelier than bad commits.
     pub reverts_per_day: u32,
-    /// How many other applications may be degraded at the same time, from other causes, before the environment is
-    /// blamed and nothing is reverted.
+    /// From how many other applications on, degraded at the same time from other causes, the environment is blamed and
+    /// nothing is reverted.
     pub others_degraded: u32,
 }
 
 /// How Git is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitRules {
-    /// The Secret with credentials, in the daemon's namespace; none means Argo CD's own repository Secrets.
+    /// The Secret with credentials, in Argo CD's namespace; none means Argo CD's own repository Secrets.
     pub secret: Option<String>,
     /// The name on revert commits.
     pub author_name: String,

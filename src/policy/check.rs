@@ -9,6 +9,7 @@ use super::file::{Application, PolicyFile};
 use super::promql::QUERY_CHARS_MAX;
 use super::selector::Pattern;
 use super::slo;
+use crate::engine::analysis::PAST_REVERTS_MAX;
 use crate::engine::template::BUILT_IN;
 
 /// Something in a policy that makes no sense.
@@ -124,6 +125,7 @@ fn durations(file: &PolicyFile, report: &mut Report) {
         (&["rollout", "crashLoopGrace"], rollout.crash_loop_grace, zero, DURATION_MAX),
         (&["rollout", "containerConfigGrace"], rollout.container_config_grace, zero, DURATION_MAX),
         (&["rollout", "unschedulableGrace"], rollout.unschedulable_grace, zero, DURATION_MAX),
+        (&["rollout", "degradedGrace"], rollout.degraded_grace, zero, DURATION_MAX),
         (&["rollback", "pushTimeout"], rollback.push_timeout, second, DURATION_MAX),
         (&["rollback", "liveTimeout"], rollback.live_timeout, second, DURATION_MAX),
         (&["rollback", "recoveryTimeout"], rollback.recovery_timeout, second, DURATION_MAX),
@@ -178,6 +180,17 @@ fn counts(file: &PolicyFile, report: &mut Report) {
         "nothing would ever be reverted",
         "to push nothing, say `mode: dry-run`",
     );
+    let others = file.rollback.others_degraded;
+    at_least_one(
+        ["rollback", "othersDegraded"],
+        others,
+        "the environment would always be blamed, and nothing be reverted",
+        "at least 1; `mode: dry-run` is the way to push nothing",
+    );
+    if reverts as usize > PAST_REVERTS_MAX {
+        let message = format!("`{reverts}` rollbacks a day are more than lastgood remembers");
+        report.add(&keys(&["rollback", "revertsPerDay"]), message, format!("at most {PAST_REVERTS_MAX}"));
+    }
 }
 
 fn prometheus(file: &PolicyFile, report: &mut Report) {

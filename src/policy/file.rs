@@ -41,7 +41,7 @@ pub struct PolicyFile {
     pub rollout: Rollout,
     /// What to do about a change that was convicted.
     pub rollback: Rollback,
-    /// How Git is reached, and who signs for a revert.
+    /// How Git is reached, and who stands on revert commits.
     #[serde(default, deserialize_with = "or_default")]
     pub git: Git,
 }
@@ -98,7 +98,7 @@ pub struct Application {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Analysis {
-    /// How long the watch lasts after the sync ended; `5m` by default.
+    /// How long the watch lasts after the sync ended; `5m` by default. What is not clear by then gets as long again.
     pub duration: Span,
     /// How long between two measurements; `15s` by default.
     pub interval: Span,
@@ -160,7 +160,8 @@ fn five() -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SyncRules {
-    /// Failed attempts that convict while Argo CD still retries; `2` by default. An operation that ended as failed always does.
+    /// Failed attempts that convict while Argo CD still retries; `2` by default. An operation that ended as failed always
+    /// does, unless the one before had failed too.
     pub failed_attempts: u32,
 }
 
@@ -171,6 +172,8 @@ impl Default for SyncRules {
 }
 
 /// When workloads and pods of the new revision convict it.
+///
+/// Grace times count from the pod's creation, or from the sync's start where that is later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rollout {
@@ -182,9 +185,11 @@ pub struct Rollout {
     pub container_config_grace: Span,
     /// How long a pod may find no node; `2m` by default.
     pub unschedulable_grace: Span,
-    /// Restarts of one container that convict; `3` by default.
+    /// How long Argo CD may call the application Degraded, as it does for moments in ordinary rollouts; `1m` by default.
+    pub degraded_grace: Span,
+    /// Restarts of one container of a new pod that convict; `3` by default.
     pub restarts: u32,
-    /// Whether one container killed for memory convicts at once; `true` by default.
+    /// Whether one container of a new pod, killed for memory, convicts at once; `true` by default.
     pub oom_kill: bool,
 }
 
@@ -195,6 +200,7 @@ impl Default for Rollout {
             crash_loop_grace: Span::secs(30),
             container_config_grace: Span::secs(30),
             unschedulable_grace: Span::secs(120),
+            degraded_grace: Span::secs(60),
             restarts: 3,
             oom_kill: true,
         }
@@ -222,8 +228,7 @@ pub struct Rollback {
     /// Reverts that one application gets in 24 hours; past it lastgood holds and calls a person. `3` by default.
     #[serde(default = "three")]
     pub reverts_per_day: u32,
-    /// How many other applications may be degraded at the same time before the environment is blamed and nothing is
-    /// reverted; `3` by default.
+    /// From how many other degraded applications on the environment is blamed and nothing is reverted; `3` by default.
     #[serde(default = "three")]
     pub others_degraded: u32,
 }
@@ -287,11 +292,12 @@ impl From<Mode> for String {
     }
 }
 
-/// How Git is reached, and who signs for a revert.
+/// How Git is reached, and who stands on revert commits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Git {
-    /// A Secret with credentials in lastgood's own namespace; by default Argo CD's repository Secrets are used.
+    /// A Secret with credentials, in Argo CD's namespace (`--argocd-namespace`); by default Argo CD's repository Secrets
+    /// are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
     /// Who stands on revert commits; `lastgood <lastgood@localhost>` by default.

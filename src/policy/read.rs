@@ -95,6 +95,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             container_config_grace: rollout.container_config_grace.0,
             unschedulable_grace: rollout.unschedulable_grace.0,
             restarts: rollout.restarts,
+            degraded_grace: rollout.degraded_grace.0,
             oom_kill: rollout.oom_kill,
         },
         sync_failed_attempts: file.sync.failed_attempts,

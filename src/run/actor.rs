@@ -13,7 +13,7 @@ use crate::engine::decide::{Context, Step, step};
 use crate::engine::event::Event;
 use crate::engine::facts::{AppKey, ApplicationFacts, RolloutFacts};
 use crate::engine::policy::Policy;
-use crate::record::state::{Document, SaveError, Summary, Version};
+use crate::record::state::{Document, Summary, Version};
 
 /// Answers that wait for their application: more than it can ever have asked for.
 const ANSWERS_MAX: usize = 64;
@@ -40,6 +40,14 @@ impl Inbox {
         application.mark_changed();
         Self { application, rollout, policy }
     }
+
+    /// Puts the newest facts in.
+    fn bring_up_to_date(&mut self, app: &mut App) {
+        app.seen.application = Some(self.application.borrow_and_update().clone());
+        if let Some(rollout) = self.rollout.borrow_and_update().clone() {
+            app.seen.rollout = Some(rollout);
+        }
+    }
 }
 
 /// Looks after one application until it is aborted.
@@ -52,7 +60,7 @@ pub(super) async fn run(key: AppKey, mut inbox: Inbox, shared: Arc<Shared>) {
     let mut event = Event::Started;
     loop {
         let policy = Arc::clone(&inbox.policy.borrow_and_update());
-        actor.take(event, &policy).await;
+        actor.take(event, &policy, &mut inbox).await;
         let wake = actor.sleep(&policy);
         event = tokio::select! {
             biased;
@@ -83,25 +91,35 @@ struct Actor {
 
 impl Actor {
     /// Takes one event in, however long the store needs.
-    async fn take(&mut self, event: Event, policy: &Arc<Policy>) {
-        let mut event = event;
+    ///
+    /// A step whose state could not be saved at once is dropped and taken again with the newest facts: what follows from
+    /// it is done after an outage, and must not rest on what was true before.
+    async fn take(&mut self, event: Event, policy: &Arc<Policy>, inbox: &mut Inbox) {
+        let mut pause = Pause::default();
         loop {
             let old = self.app.state.clone();
             let app = App { state: old.clone(), seen: std::mem::take(&mut self.app.seen) };
             let now = Timestamp::now();
-            let others_degraded = self.shared.fleet().others_degraded(&self.key, old.phase.current(), now);
-            let context = Context { policy, cluster: &self.shared.cluster, now, others_degraded };
-            let step = step(&self.key, app, event, &context);
+            let (others_degraded, sharing) = {
+                let fleet = self.shared.fleet();
+                (fleet.others_degraded(&self.key, old.phase.current(), now), fleet.sharing(&self.key))
+            };
+            let cluster = &self.shared.cluster;
+            let context = Context { policy, cluster, now, others_degraded, sharing: &sharing };
+            let step = step(&self.key, app, event.clone(), &context);
             if let Some(newest) = step.entries.last() {
                 self.sentence = newest.kind.to_string();
             }
-            if step.app.state != old && !self.save(&step.app.state).await {
-                // Somebody else's state is in force now; what is seen is looked at again with it.
-                self.app.seen = step.app.seen;
-                event = Event::Tick;
-                continue;
+            if step.app.state == old {
+                return self.go_on(step, policy);
             }
-            return self.go_on(step, policy);
+            match self.save(&step.app.state).await {
+                Saved::Yes => return self.go_on(step, policy),
+                Saved::NotYet => pause.wait().await,
+                Saved::SomebodyElse => {}
+            }
+            self.app.seen = step.app.seen;
+            inbox.bring_up_to_date(&mut self.app);
         }
     }
 
@@ -167,40 +185,32 @@ impl Actor {
         }
     }
 
-    /// Saves `state`, however long that takes; false when somebody else's state is in force instead.
-    async fn save(&mut self, state: &AppState) -> bool {
+    /// Saves `state`; where that fails, what the store holds is in force.
+    async fn save(&mut self, state: &AppState) -> Saved {
         let document = match serde_json::to_value(state) {
             Ok(value) => Document { summary: self.summary(state), state: value },
             Err(error) => {
-                error!(application = %self.key, %error, "The state cannot be written as JSON; the step is dropped. Please report this.");
-                return false;
+                error!(application = %self.key, %error, "The state cannot be written as JSON; please report this.");
+                return Saved::NotYet;
             }
         };
-        let mut pause = Pause::default();
-        loop {
-            let saved = self.shared.store.save(&self.key, &self.uid, &document, self.version.as_ref()).await;
-            match saved {
-                Ok(version) => {
-                    self.version = Some(version);
-                    return true;
-                }
-                Err(conflict @ SaveError::Conflict { .. }) => {
-                    warn!(error = %conflict, "The state was not saved.");
-                }
-                Err(other @ SaveError::Other { .. }) => {
-                    warn!(error = %other, "The state was not saved; trying again.");
-                    pause.wait().await;
-                }
+        let saved = self.shared.store.save(&self.key, &self.uid, &document, self.version.as_ref()).await;
+        match saved {
+            Ok(version) => {
+                self.version = Some(version);
+                return Saved::Yes;
             }
-            // It may have been saved without our knowing.
-            let expected = self.version.clone();
-            self.load().await;
-            if self.app.state == *state {
-                return true;
-            }
-            if self.version != expected {
-                return false;
-            }
+            Err(error) => warn!(%error, "The state was not saved; looking what is there."),
+        }
+        let expected = self.version.clone();
+        self.load().await;
+        // It may have been saved without our knowing.
+        if self.app.state == *state {
+            Saved::Yes
+        } else if self.version == expected {
+            Saved::NotYet
+        } else {
+            Saved::SomebodyElse
         }
     }
 
@@ -210,9 +220,21 @@ impl Actor {
             phase: held.map_or(state.phase.name(), |_| "Held").to_owned(),
             revision: state.phase.current().map(ToString::to_string).unwrap_or_default(),
             last_good: state.last_good.as_ref().map(|good| good.revisions.to_string()).unwrap_or_default(),
-            reason: state.hold.as_ref().map_or_else(|| self.sentence.clone(), |hold| hold.why.to_string()),
+            reason: state
+                .hold
+                .as_ref()
+                .map_or_else(|| self.sentence.clone(), |hold| format!("{} (hold {})", hold.why, hold.id)),
         }
     }
+}
+
+/// What became of a save.
+enum Saved {
+    Yes,
+    /// What was there before still is.
+    NotYet,
+    /// Another daemon's state is in force.
+    SomebodyElse,
 }
 
 /// Pauses that double.

@@ -144,6 +144,7 @@ impl Daemon {
         match seen {
             Seen::Application(facts) => {
                 let app = facts.app.clone();
+                self.shared.fleet().place(&facts);
                 let same =
                     self.known.get(&app).is_some_and(|known| known.application.borrow().uid == facts.uid);
                 if same {
@@ -159,7 +160,10 @@ impl Daemon {
                 }
                 self.assign(&app);
             }
-            Seen::Gone(app) => self.forget(&app),
+            Seen::Gone(app) => {
+                self.forget(&app);
+                self.shared.fleet().gone(&app);
+            }
             Seen::Ready => {
                 info!(applications = self.known.len(), "All Applications are known.");
                 self.ready.store(true, Ordering::Release);
@@ -202,6 +206,8 @@ impl Daemon {
             // Its state is saved, so it goes on where it was.
             error!(application = %app, "The task of an application ended by a fault of ours and is started again; please report this.");
             known.task = None;
+            // The new task wants the facts that the old one had.
+            self.rollouts.forget(app);
         }
         self.rollouts.follow(app.clone(), facts.workloads.clone(), facts.in_cluster);
         match &known.task {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub(crate) use crate::engine::time::{elapsed as between, later};
+
 /// Tells the time to everything inside the sandbox.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -47,14 +49,4 @@ impl Clock {
 /// Writes a time as `metav1.Time` does: whole seconds.
 pub(crate) fn whole_seconds(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or_default().to_string()
-}
-
-/// The time `by` after `at`.
-pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-/// How long it is from `from` to `to`; zero when `to` comes first.
-pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }

@@ -86,7 +86,10 @@ impl Daemon {
     pub(crate) async fn start_again(&self) -> Result<()> {
         let [port] = free_ports()?;
         let listen = format!("127.0.0.1:{port}");
-        let process = Program::new(&self.name, env!("CARGO_BIN_EXE_lastgood"))
+        // A program that was built otherwise, such as the one that is shipped, keeps the same promises.
+        let program =
+            std::env::var_os("LASTGOOD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_lastgood").into());
+        let process = Program::new(&self.name, program)
             .args(["run", "--policies", &self.policies.to_string_lossy(), "--namespace", NAMESPACE])
             .args(["--cluster", &self.cluster, "--state", "kube"])
             .args(["--cache", &self.home.join("cache").to_string_lossy()])
@@ -115,6 +118,12 @@ impl Daemon {
     pub(crate) fn log(&self) -> Vec<Value> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The memory that it takes now, in KiB.
+    pub(crate) fn memory_kib(&self) -> Result<u64> {
+        let process = self.process.lock().expect("nobody panics with this lock");
+        process.as_ref().with_context(|| format!("{} does not run", self.name))?.memory_kib()
     }
 
     fn check_running(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::app::AppSpec;
@@ -12,8 +13,7 @@ use crate::git::{Moment, Then};
 use crate::manifests::{config, web};
 use crate::scenario::Scenario;
 use crate::story::{
-    File, Shop, check_rollback, deploy, follow_rollback, policy, stays_at_one_rollback, wait_last_good,
-    wait_recovered,
+    File, Shop, deploy, follow_rollback, follow_rollback_since, policy, stays_at_one_rollback, wait_last_good,
 };
 use crate::wait::wait_until;
 
@@ -47,19 +47,21 @@ pub(crate) async fn two_applications(scenario: &Scenario) -> Result<()> {
     shop.notify().await?;
     blog.notify().await?;
     shop.wait_live(&bad).await?;
+    let live = Timestamp::now();
     let second = config("motto", "second");
     repository.developer.commit("Change the motto", &[("blog/motto.yaml", Some(&second))]).await?;
 
     let opened = Shop { repository, app: shop, daemon, good };
-    let push = crate::story::wait_pushed(&opened.repository).await?;
-    let rollback = crate::story::rollback_commit(&opened.repository, &push).await?;
-    check_rollback(&rollback, &opened.app, &opened.daemon, &bad, &opened.good)?;
+    let rollback = follow_rollback_since(live, scenario, &opened, &bad).await?;
     let developer = &opened.repository.developer;
     let changed = developer.changed(&rollback.sha).await?;
     ensure!(changed == ["shop/web.yaml"], "the rollback changed {changed:?}");
     ensure!(developer.read("blog/web.yaml").await?.contains(":v3"), "the other application lost its release");
     ensure!(developer.read("blog/motto.yaml").await?.contains("second"), "the commit in between is lost");
-    wait_recovered(&opened.repository, &[&opened.app]).await?;
+    let log = developer.log().await?;
+    let tip = &log.first().context("the branch has no commit")?.sha;
+    blog.notify().await?;
+    blog.wait_healthy(tip).await?;
     stays_at_one_rollback(&opened.repository).await
 }
 
@@ -110,6 +112,8 @@ async fn killed_at_push(scenario: &Scenario, moment: Moment) -> Result<()> {
         .boxed()
     });
     let bad = shop.release("missing").await?;
+    shop.app.wait_live(&bad).await?;
+    let live = Timestamp::now();
     tokio::time::timeout(PUSH_TIMEOUT, dead).await.context("the daemon never pushed")??;
     let accepted = shop.repository.pushes().iter().filter(|push| push.accepted).count();
     ensure!(
@@ -117,7 +121,7 @@ async fn killed_at_push(scenario: &Scenario, moment: Moment) -> Result<()> {
         "{accepted} pushes were accepted at the daemon's end"
     );
     shop.daemon.start_again().await?;
-    follow_rollback(scenario, &shop, &bad).await?;
+    follow_rollback_since(live, scenario, &shop, &bad).await?;
     stays_at_one_rollback(&shop.repository).await
 }
 

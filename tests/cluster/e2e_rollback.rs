@@ -4,11 +4,11 @@ use anyhow::{Result, ensure};
 
 use crate::app::AppSpec;
 use crate::e2e_stack::argocd_agrees;
-use crate::manifests::{CHART, migration, values};
+use crate::manifests::{CHART, migration, values, web};
 use crate::scenario::Scenario;
 use crate::story::{
     File, Shop, check_last_good_still, deploy, follow_rollback, policy, stays_at_one_rollback,
-    stays_unpushed, wait_last_good, wait_state_says,
+    stays_unpushed, wait_inconclusive, wait_last_good,
 };
 
 /// A good deploy becomes last good, and nothing is pushed.
@@ -17,7 +17,9 @@ pub(crate) async fn good_deploy(scenario: &Scenario) -> Result<()> {
     let better = shop.release("v3").await?;
     shop.app.wait_healthy(&better).await?;
     wait_last_good(&shop.app, &better).await?;
-    stays_unpushed(&shop.repository).await
+    stays_unpushed(&shop.repository).await?;
+    println!("{}: the idle daemon takes {} KiB", scenario.name, shop.daemon.memory_kib()?);
+    Ok(())
 }
 
 /// An image that cannot be pulled is reverted.
@@ -50,15 +52,15 @@ async fn reverted(scenario: &Scenario, tag: &str) -> Result<()> {
 /// A hook's Job that makes the sync fail is reverted, although nothing of the bad commit ever ran.
 pub(crate) async fn failing_hook(scenario: &Scenario) -> Result<()> {
     let mut shop = Shop::open(scenario).await?;
-    // A hook alone is no difference to Argo CD, which syncs only for one.
-    let (job, web) = (migration(&shop.app.name, "ok"), crate::manifests::web(&shop.app.name, "v2"));
-    let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&web))];
+    // Each time with a new image too: a change of nothing but a hook starts no sync.
+    let (job, image) = (migration(&shop.app.name, "ok"), web(&shop.app.name, "v3"));
+    let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&image))];
     shop.good = deploy(&shop.repository, &[&shop.app], "Migrate before each sync", &files).await?;
     wait_last_good(&shop.app, &shop.good).await?;
 
-    let (job, web) = (migration(&shop.app.name, "fail"), crate::manifests::web(&shop.app.name, "v3"));
-    let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&web))];
-    let bad = shop.repository.developer.commit("Migrate to v3", &files).await?;
+    let (job, image) = (migration(&shop.app.name, "fail"), web(&shop.app.name, "v4"));
+    let files: [File<'_>; 2] = [("app/migration.yaml", Some(&job)), ("app/web.yaml", Some(&image))];
+    let bad = shop.repository.developer.commit("Migrate to v4", &files).await?;
     shop.app.notify().await?;
     follow_rollback(scenario, &shop, &bad).await?;
     stays_at_one_rollback(&shop.repository).await
@@ -109,7 +111,7 @@ pub(crate) async fn prometheus_down(scenario: &Scenario) -> Result<()> {
     let _daemon = scenario.daemon("daemon", &[blind]).await?;
     let bad = shop.release("errors").await?;
     shop.app.wait_healthy(&bad).await?;
-    wait_state_says(&shop.app, "inconclusive").await?;
+    wait_inconclusive(&shop.app, &bad).await?;
     stays_unpushed(&shop.repository).await?;
     check_last_good_still(&shop.app, &shop.good).await
 }

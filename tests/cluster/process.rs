@@ -82,6 +82,15 @@ impl Process {
         Ok(())
     }
 
+    /// Its resident memory in KiB, as the kernel counts it.
+    pub(crate) fn memory_kib(&self) -> Result<u64> {
+        let pid = self.child.lock().expect("nobody panics with this lock").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok());
+        kib.with_context(|| format!("{} has no VmRSS", self.name))
+    }
+
     /// Kills it without a chance to tidy up, and waits for its end.
     pub(crate) fn kill(&self) -> Result<()> {
         let mut child = self.child.lock().expect("nobody panics with this lock");

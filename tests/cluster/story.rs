@@ -144,9 +144,18 @@ fn failure_seen(daemon: &Daemon, since: Timestamp) -> Option<Timestamp> {
 
 /// Follows a bad revision from its sync to the recovery, prints when what happened, and returns the daemon's commit.
 pub(crate) async fn follow_rollback(scenario: &Scenario, shop: &Shop, bad: &str) -> Result<Commit> {
+    shop.app.wait_live(bad).await?;
+    follow_rollback_since(Timestamp::now(), scenario, shop, bad).await
+}
+
+/// The same, for a revision that went live earlier.
+pub(crate) async fn follow_rollback_since(
+    live: Timestamp,
+    scenario: &Scenario,
+    shop: &Shop,
+    bad: &str,
+) -> Result<Commit> {
     let Shop { repository, app, daemon, good } = shop;
-    app.wait_live(bad).await?;
-    let live = Timestamp::now();
     let push = wait_pushed(repository).await?;
     let commit = rollback_commit(repository, &push).await?;
     check_rollback(&commit, app, daemon, bad, good)?;
@@ -239,13 +248,20 @@ pub(crate) async fn stays_unpushed(repository: &Repository) -> Result<()> {
     .await
 }
 
-/// Waits until the daemon's state says `word` about an application.
-pub(crate) async fn wait_state_says(app: &App, word: &str) -> Result<Value> {
-    wait_until(&format!("the state of {} to say {word}", app.name), ANALYSIS_TIMEOUT, async || {
+/// Waits until the analysis of a revision has ended without a verdict either way.
+pub(crate) async fn wait_inconclusive(app: &App, revision: &str) -> Result<()> {
+    wait_until(&format!("the analysis of {} to end inconclusive", app.name), ANALYSIS_TIMEOUT, async || {
         let object = last_good_object(app).await?;
-        let status = object.pointer("/status").map(Value::to_string).unwrap_or_default();
-        ensure!(status.to_lowercase().contains(word), "it is {status}");
-        Ok(object)
+        let at = |pointer| text(&object, pointer);
+        let (phase, reason) = (at("/status/summary/phase"), at("/status/summary/reason"));
+        // A running analysis can be inconclusive so far; what counts is how it ends.
+        ensure!(
+            phase != "Analysing" && reason.contains("inconclusive"),
+            "it is {phase} at `{}`: {reason}",
+            at("/status/summary/revision")
+        );
+        ensure!(at("/status/summary/revision") == revision, "that was another revision's");
+        Ok(())
     })
     .await
 }

@@ -32,7 +32,13 @@ async fn secrets(RawQuery(query): RawQuery) -> Json<Value> {
 
 async fn object(Path((kind, name)): Path<(String, String)>) -> (StatusCode, Json<Value>) {
     match (kind.as_str(), name.as_str()) {
-        ("secrets", "own") => (StatusCode::OK, Json(secret("own", &json!({ "bearerToken": "czNjcmV0" })))),
+        ("secrets", "own") => (
+            StatusCode::OK,
+            Json(secret(
+                "own",
+                &json!({ "url": "aHR0cHM6Ly9naXQuZXhhbXBsZS9zaG9wLmdpdA==", "bearerToken": "czNjcmV0" }),
+            )),
+        ),
         ("configmaps", "argocd-ssh-known-hosts-cm") => {
             let data = json!({ "ssh_known_hosts": "git.example ssh-ed25519 AAAA" });
             (StatusCode::OK, Json(json!({ "metadata": { "name": name }, "data": data })))

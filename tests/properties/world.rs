@@ -41,6 +41,7 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
             crash_loop_grace: seconds(5),
             container_config_grace: seconds(0),
             unschedulable_grace: seconds(20),
+            degraded_grace: seconds(5),
             restarts: 3,
             oom_kill: true,
         },
@@ -118,7 +119,7 @@ impl World {
 
     pub(crate) fn step(&self, event: Event) -> Step {
         let (policy, now, others_degraded) = (&self.policy, self.now, self.others_degraded);
-        let context = Context { policy, cluster: "test", now, others_degraded };
+        let context = Context { policy, cluster: "test", now, others_degraded, sharing: &[] };
         step(&self.key, self.app.clone(), event, &context)
     }
 
@@ -239,7 +240,7 @@ impl World {
         let git = Source {
             repo_url: "https://git.example.com/shop.git".into(),
             target_revision: "main".into(),
-            kind: SourceKind::Git { path: "shop".into() },
+            kind: SourceKind::Git { path: "shop".into(), flat: true },
         };
         let operation = facts.operation.as_ref().map(|operation| Operation {
             phase: operation.phase,
@@ -248,6 +249,9 @@ impl World {
             finished_at: operation.finished.map(|ago| self.ago(ago)),
             retry_count: operation.retries,
             dry_run: operation.dry_run,
+            partial: operation.started % 7 == 3,
+            resource_failed: operation.started % 2 == 0,
+            spec_digest: if operation.started % 3 == 0 { String::new() } else { facts.spec.to_string() },
             message: String::new(),
             initiated_by: "automated".into(),
         });
@@ -290,6 +294,7 @@ impl World {
             kind,
             message: "m".repeat(300),
             restarts,
+            ended_at: Some(self.ago(ago / 2)),
         });
         let failed = facts.gave_up.then(|| WorkloadFailure {
             reason: "ProgressDeadlineExceeded".into(),

@@ -30,7 +30,7 @@ pub fn git_source() -> Source {
     Source {
         repo_url: "https://git.example.com/shop.git".into(),
         target_revision: "main".into(),
-        kind: SourceKind::Git { path: "shop".into() },
+        kind: SourceKind::Git { path: "shop".into(), flat: true },
     }
 }
 
@@ -79,6 +79,9 @@ pub fn start(application: &mut ApplicationFacts, revisions: Revisions, now: Time
         finished_at: None,
         retry_count: 0,
         dry_run: false,
+        partial: false,
+        resource_failed: false,
+        spec_digest: application.spec_digest.clone(),
         message: String::new(),
         initiated_by: "automated".into(),
     });
@@ -103,6 +106,7 @@ pub fn end(
 ) -> Result<(), String> {
     let operation = operation(application, revisions)?;
     (operation.phase, operation.finished_at) = (phase, Some(second(now)));
+    operation.resource_failed = phase == OperationPhase::Failed;
     message.clone_into(&mut operation.message);
     let dry_run = operation.dry_run;
     application.operation_requested = false;
@@ -150,6 +154,7 @@ pub fn troubled(
         kind,
         message: String::new(),
         restarts,
+        ended_at: Some(at),
     });
     facts
 }

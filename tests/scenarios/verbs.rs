@@ -28,6 +28,7 @@ pub fn policy() -> Policy {
             crash_loop_grace: seconds(15),
             container_config_grace: seconds(30),
             unschedulable_grace: seconds(60),
+            degraded_grace: seconds(20),
             restarts: 3,
             oom_kill: true,
         },
@@ -141,6 +142,7 @@ fn sync(world: &mut World, revisions: &str, what: &[&str]) -> Result<(), String>
         // Argo CD counts the retry, and writes `Running` with `finishedAt`, when it begins to wait for it.
         ["waits", "to", "retry"] => {
             let operation = argocd::operation(application, &revisions)?;
+            operation.resource_failed = true;
             operation.retry_count += 1;
             operation.finished_at = Some(argocd::second(now));
             operation.message = "one or more objects failed to apply. Retrying".into();

@@ -166,6 +166,7 @@ impl World {
             cluster: "test",
             now: self.now,
             others_degraded: self.others_degraded,
+            sharing: &[],
         };
         let step = step(&self.app, app, event, &context);
         if tick && step.app.state.wake_at(&self.policy).is_some_and(|at| at <= self.now) {

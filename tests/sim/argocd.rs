@@ -79,6 +79,7 @@ impl ArgoCd {
             && operation.phase == OperationPhase::Running
         {
             operation.phase = OperationPhase::Failed;
+            operation.message = "Operation terminated".into();
             operation.finished_at = Some(second(now));
             self.next_look_at = now;
             self.changes += 1;
@@ -130,6 +131,9 @@ impl ArgoCd {
             finished_at: None,
             retry_count: 0,
             dry_run: false,
+            partial: false,
+            resource_failed: false,
+            spec_digest: "spec".into(),
             message: String::new(),
             initiated_by: "automated".into(),
         });
@@ -149,7 +153,9 @@ impl ArgoCd {
         let index = Repo::index(revisions.single().unwrap());
         operation.finished_at = Some(second(now));
         if repo.commits[index].content.behaviour == Behaviour::FailsToSync {
+            operation.resource_failed = true;
             if operation.retry_count < 2 && rng.once_in(2) {
+                // As Argo CD does: counted up when it begins to wait.
                 operation.retry_count += 1;
                 self.ends_at = now + SignedDuration::from_secs(5);
                 return;
@@ -182,7 +188,7 @@ impl ArgoCd {
             sources: vec![Source {
                 repo_url: "https://git.example.com/shop.git".into(),
                 target_revision: "main".into(),
-                kind: SourceKind::Git { path: "shop".into() },
+                kind: SourceKind::Git { path: "shop".into(), flat: true },
             }],
             spec_digest: "spec".into(),
             hydrated: false,
@@ -211,6 +217,7 @@ impl ArgoCd {
             kind: TroubleKind::CrashLoop,
             message: String::new(),
             restarts: 2,
+            ended_at: None,
         };
         RolloutFacts {
             at: now,

@@ -71,6 +71,7 @@ impl Repo {
         let newer = &self.commits[bad + 1..];
         let ours =
             newer.iter().position(|c| c.rollback.as_ref().is_some_and(|(id, _)| *id == order.rollback));
+        let only_look = order.only_look;
         let record = |index: usize| RevertRecord {
             revert: Self::revision(index),
             branch: "main".into(),
@@ -108,6 +109,9 @@ impl Repo {
         if tip == at_good {
             let done = newer.iter().rposition(|c| c.content == at_good && c.content != at_bad).unwrap();
             return RevertOutcome::AlreadyReverted(record(bad + 1 + done));
+        }
+        if only_look {
+            return RevertOutcome::NotThere;
         }
         if tip != at_bad {
             return RevertOutcome::Conflict { files: vec!["shop/app.yaml".into()] };

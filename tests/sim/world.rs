@@ -86,6 +86,7 @@ fn policy() -> Policy {
             crash_loop_grace: seconds(10),
             container_config_grace: seconds(10),
             unschedulable_grace: seconds(10),
+            degraded_grace: seconds(10),
             restarts: 3,
             oom_kill: true,
         },

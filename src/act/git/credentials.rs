@@ -54,6 +54,16 @@ pub enum CredentialsError {
         /// Where.
         namespace: String,
     },
+    /// The Secret is not meant for this repository.
+    #[error(
+        "the Secret `{name}` is not for `{repo_url}`: its `url` must be this repository's or a folder of its server"
+    )]
+    NotForThis {
+        /// The Secret.
+        name: String,
+        /// The repository.
+        repo_url: String,
+    },
     /// The Secret holds nothing that can be used for this URL.
     #[error("the Secret `{name}` holds {found}, which cannot be used for `{repo_url}`; {hint}")]
     Unusable {
@@ -87,6 +97,10 @@ pub fn choose(sources: &Sources, repo_url: &str, project: &str) -> Result<Access
     access.ca_pem = url::host(repo_url).and_then(|host| sources.tls_certs.get(&host).cloned());
     access.known_hosts.clone_from(&sources.known_hosts);
     if let Some(own) = &sources.own {
+        // Whoever may write an Application chooses its URL; the policy's token must not follow it anywhere.
+        if !covers(own.get("url"), repo_url) {
+            return Err(CredentialsError::NotForThis { name: own.name.clone(), repo_url: redact(repo_url) });
+        }
         apply(&mut access, own);
         access.insecure |= own.is_insecure();
         if let Some(auth) = auth(own, repo_url)? {
@@ -107,6 +121,12 @@ pub fn choose(sources: &Sources, repo_url: &str, project: &str) -> Result<Access
         }
     }
     Ok(access)
+}
+
+/// Whether a URL is the repository's, or of a folder that holds it.
+fn covers(url: &str, repo_url: &str) -> bool {
+    let (url, wanted) = (normalise(url), normalise(repo_url));
+    !url.is_empty() && wanted.strip_prefix(&url).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn of_type<'a>(sources: &'a Sources, kind: &'static str) -> impl Iterator<Item = &'a SecretData> {
@@ -223,7 +243,7 @@ fn auth(secret: &SecretData, repo_url: &str) -> Result<Option<Auth>, Credentials
 
 /// Reads what is needed from the cluster and chooses.
 ///
-/// With `secret` given only that one counts: a Secret with `username` and `password`, or `bearerToken`, or
+/// With `secret` given only that one counts: a Secret with `url`, and `username` and `password`, or `bearerToken`, or
 /// `sshPrivateKey`, and if need be `known_hosts` and `ca.crt`.
 pub async fn resolve(
     client: &kube::Client,

@@ -118,11 +118,31 @@ fn certificates_host_keys_and_switches_are_taken_over() {
 
 #[test]
 fn a_policys_own_secret_is_the_only_one_asked() {
-    let own = secret("own none username=own password=1 ca.crt=OWN known_hosts=own+hosts");
+    let own = secret(
+        "own none url=https://git.example/org username=own password=1 ca.crt=OWN known_hosts=own+hosts",
+    );
     let secrets =
         vec![secret("b repository-write url=https://git.example/org/shop username=write password=1")];
     let sources = Sources { secrets, own: Some(own), ..Sources::default() };
     let access = choose(&sources, SHOP, "p").unwrap();
     assert_eq!(shown(&access), "own:1");
     assert_eq!((access.ca_pem.as_deref(), access.known_hosts.as_deref()), (Some("OWN"), Some("own hosts")));
+}
+
+#[test]
+fn a_policys_own_secret_goes_only_where_it_belongs() {
+    let check = |url: &str, repo_url: &str, allowed: bool| {
+        let own = secret(&format!("own none {url} username=own password=1"));
+        let sources = Sources { own: Some(own), ..Sources::default() };
+        let got = choose(&sources, repo_url, "p");
+        assert_eq!(got.is_ok(), allowed, "{url} {repo_url}");
+        if let Err(error) = got {
+            assert!(matches!(error, CredentialsError::NotForThis { .. }), "{error}");
+        }
+    };
+    check("url=https://git.example/org/shop.git", "https://git.example/org/shop", true);
+    check("url=https://git.example/org", "https://git.example/org/shop.git", true);
+    check("url=https://git.example/org", "https://git.example/organised/shop.git", false);
+    check("url=https://git.example", "https://git.example.evil/shop.git", false);
+    check("type=git", "https://git.example/org/shop", false);
 }

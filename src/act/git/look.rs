@@ -14,8 +14,10 @@ use crate::engine::action::RevertOrder;
 enum Mark {
     /// This very rollback: ours, from before a crash or a lost answer.
     Ours,
-    /// A person's revert of a culprit, or a daemon's revert of the same bad revision for the same application.
-    Somebodys,
+    /// A person's revert of a culprit: done only if it left nothing to undo of the others.
+    Persons,
+    /// Another daemon's revert of the same bad revision for the same application.
+    Daemons,
     /// A daemon's revert of the same bad revision for another application: done only if nothing is left to undo.
     OtherApplication,
 }
@@ -38,8 +40,8 @@ pub(crate) fn for_marked_revert(
         }
         match mark {
             Mark::Ours => return Ok(Some(commit)),
-            Mark::OtherApplication if !leaves_nothing(history, range, commit)? => {}
-            Mark::Somebodys | Mark::OtherApplication => somebodys = somebodys.or(Some(commit)),
+            Mark::OtherApplication | Mark::Persons if !leaves_nothing(history, range, commit)? => {}
+            Mark::Persons | Mark::Daemons | Mark::OtherApplication => somebodys = somebodys.or(Some(commit)),
         }
     }
     Ok(somebodys)
@@ -60,7 +62,7 @@ fn mark(order: &RevertOrder, culprits: &Culprits, message: &str) -> Option<Mark>
     let trailers = trailers(message);
     let Some(rollback) = trailer(&trailers, TRAILER_ROLLBACK) else {
         let is_culprit = |id: &str| culprits.all.iter().any(|c| c.to_string().starts_with(id));
-        return reverted(message).any(is_culprit).then_some(Mark::Somebodys);
+        return reverted(message).any(is_culprit).then_some(Mark::Persons);
     };
     if rollback == order.rollback {
         return Some(Mark::Ours);
@@ -69,7 +71,7 @@ fn mark(order: &RevertOrder, culprits: &Culprits, message: &str) -> Option<Mark>
         return None;
     }
     let same = trailer(&trailers, TRAILER_APPLICATION) == Some(order.app.to_string().as_str());
-    Some(if same { Mark::Somebodys } else { Mark::OtherApplication })
+    Some(if same { Mark::Daemons } else { Mark::OtherApplication })
 }
 
 /// Whether the content at bad was brought by a rollback, of whichever daemon and application.

@@ -21,6 +21,7 @@ fn order(evidence: &[&str]) -> RevertOrder {
         evidence: evidence.iter().map(|e| (*e).to_owned()).collect(),
         quarantine: vec![],
         dry_run: false,
+        only_look: false,
     }
 }
 

@@ -52,6 +52,9 @@ impl Call<'_> {
                 }
                 Found::Plan(plan) => plan,
             };
+            if self.order.only_look {
+                return Ok(RevertOutcome::NotThere);
+            }
             if self.order.dry_run {
                 return Ok(RevertOutcome::Planned(record(repo, &name, tip, &plan.evidence, attempts)?));
             }
@@ -136,8 +139,11 @@ pub(crate) fn relate(
 ) -> Result<Relation, Trouble> {
     let footprint = footprint(&order.footprint)?;
     let (ancestor, descendant) = (commit_id(&order.ancestor)?, commit_id(&order.descendant)?);
-    cache::fetch_any(repo, session, &order.target_revision)?;
     let history = History::new(repo, &footprint);
+    // A commit that is here does not change; of many applications in one repository only the first has it fetched.
+    if !(history.has_commit(ancestor)? && history.has_commit(descendant)?) {
+        cache::fetch_any(repo, session, &order.target_revision)?;
+    }
     for (id, wanted) in [(ancestor, &order.ancestor), (descendant, &order.descendant)] {
         if !history.has_commit(id)? {
             let target = &order.target_revision;

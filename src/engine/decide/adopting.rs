@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::{Turn, newer_operation};
 use crate::engine::action::Round;
-use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase, later};
+use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{HealthStatus, OperationPhase, SyncStatus};
 use crate::engine::judge::{Outcome, health, rollout, threshold};
 use crate::engine::policy::Slo;
+use crate::engine::time::later;
 
 /// The longest pause between two looks at an application whose signals do not pass.
 const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -29,10 +30,9 @@ impl Turn<'_> {
     /// An application without a state: watch the sync that is under way, or look at what runs.
     pub(super) fn first_sight(&mut self) -> bool {
         let Some(application) = &self.app.seen.application else { return false };
-        let running = application
-            .operation
-            .as_ref()
-            .filter(|o| matches!(o.phase, OperationPhase::Running | OperationPhase::Terminating));
+        let running = application.operation.as_ref().filter(|o| {
+            o.is_whole() && matches!(o.phase, OperationPhase::Running | OperationPhase::Terminating)
+        });
         let newest = application.history.last();
         if let Some(operation) = running
             && operation.revisions.as_ref() != newest.map(|h| &h.revisions)
@@ -45,8 +45,7 @@ impl Turn<'_> {
         if let Some(operation) = &application.operation
             && let Some(revisions) = &operation.revisions
         {
-            let id = OperationId { started_at: operation.started_at, revisions: revisions.clone() };
-            self.app.state.operation = Some(id);
+            self.app.state.operation = Some(OperationId::of(operation, revisions));
         }
         let now = self.context.now;
         self.app.state.phase = Phase::Adopting(Adopting {
@@ -87,6 +86,7 @@ impl Turn<'_> {
             rollout: self.app.seen.rollout.as_ref(),
             began_at: newest.deployed_at,
             before: None,
+            degraded_since: None,
         };
         application.sync == SyncStatus::Synced
             // History that names no source says nothing about a changed one.

@@ -6,12 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
-use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick, earlier, elapsed, later};
+use crate::engine::action::{Action, RelateOrder};
+use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick};
 use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
-use crate::engine::facts::{Operation, OperationPhase};
+use crate::engine::facts::{
+    ApplicationFacts, HealthStatus, Operation, OperationPhase, Revisions, SourceKind,
+};
 use crate::engine::judge::rollout::SickBefore;
+use crate::engine::judge::sync::Attempts;
 use crate::engine::judge::threshold::{SloJudgement, Tally};
-use crate::engine::judge::{Breach, Outcome, Signal, Verdict, rollout, sync, threshold};
+use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, sync, threshold};
+use crate::engine::policy::Slo;
+use crate::engine::time::{earlier, elapsed, later};
 
 /// How long a sync operation may run before its analysis ends inconclusive; Argo CD itself sets no limit.
 const OPERATION_MAX: Duration = Duration::from_secs(2 * 60 * 60);
@@ -36,21 +42,26 @@ impl Turn<'_> {
             .map_or(fresh, |old| (old.baseline_at, old.sick_before, old.sync_failed_before, old.before));
         let analysis = Analysis {
             revisions: revisions.clone(),
-            spec_digest: application.spec_digest.clone(),
+            spec_digest: applied_spec(operation, application),
             began_at,
             seen_at: now,
             baseline_at,
             sick_before,
             sync_failed_before,
+            attempts: Attempts::default(),
+            degraded_since: None,
             before,
             after: BTreeMap::new(),
             round: 0,
-            next_round_at: now,
+            // At once there is nothing to measure: the sync has only begun.
+            next_round_at: later(now, self.context.policy.interval),
             recheck_at: None,
         };
-        self.app.state.operation = Some(OperationId { started_at: began_at, revisions: revisions.clone() });
+        self.app.state.operation = Some(OperationId::of(operation, &revisions));
         self.app.state.phase = Phase::Analysing(Box::new(analysis));
         let last_good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
+        self.prepare(&revisions, last_good.as_ref());
+        self.ask_before(&revisions, last_good.as_ref());
         self.record(Kind::AnalysisBegan { revisions, last_good });
         true
     }
@@ -73,6 +84,7 @@ impl Turn<'_> {
             self.record(Kind::AnalysisSuperseded { revisions: analysis.revisions.clone(), by });
             return self.begin_analysis_if_newer(Some(analysis));
         }
+        self.look(&mut analysis);
         let opinion = self.opinion(&analysis);
         if !opinion.breaches.is_empty() {
             return self.end_degraded(&analysis, opinion.breaches);
@@ -120,12 +132,14 @@ impl Turn<'_> {
         let mut opinion = Opinion { breaches: Vec::new(), open: Vec::new(), recheck_at: None };
         let Some(application) = &self.app.seen.application else { return opinion };
 
+        let operation = application.operation.as_ref();
         let sync =
-            sync::judge(application.operation.as_ref(), &analysis.revisions, policy.sync_failed_attempts);
+            sync::judge(operation, &analysis.revisions, analysis.attempts, policy.sync_failed_attempts);
         match sync.outcome {
             Outcome::Pass => {}
             Outcome::Fail if !analysis.sync_failed_before => {
-                let failing = application.operation.as_ref().map_or(1, Operation::failed_attempts);
+                // The end of a failed operation is a failed attempt that is not waited after.
+                let failing = analysis.attempts.failed.max(1);
                 let needed = policy.sync_failed_attempts.min(failing);
                 opinion.breaches.push(Breach {
                     signal: Signal::Sync,
@@ -145,6 +159,7 @@ impl Turn<'_> {
             rollout: self.app.seen.rollout.as_ref(),
             began_at: analysis.began_at,
             before: analysis.sick_before.as_ref(),
+            degraded_since: analysis.degraded_since,
         };
         let (judgement, breach) = rollout::judge(&case, self.context.now);
         opinion.recheck_at = judgement.recheck_at;
@@ -167,18 +182,58 @@ impl Turn<'_> {
         opinion
     }
 
-    /// Sends the round that is due, and asks (again) for the time before the sync where that is not known.
-    fn ask(&mut self, analysis: &mut Analysis) {
+    /// Remembers what passes by: retries, terminations, and since when Argo CD says Degraded.
+    fn look(&self, analysis: &mut Analysis) {
+        let Some(application) = &self.app.seen.application else { return };
+        if let Some(operation) =
+            application.operation.as_ref().filter(|o| o.revisions.as_ref() == Some(&analysis.revisions))
+        {
+            analysis.attempts.note(operation);
+        }
+        match health::trusted(application) {
+            Ok(HealthStatus::Degraded) => {
+                analysis.degraded_since = analysis.degraded_since.or(Some(self.context.now));
+            }
+            Ok(_) => analysis.degraded_since = None,
+            Err(_) => {}
+        }
+    }
+
+    /// Has Git fetched before it is urgent: the first copy of a large repository takes minutes.
+    fn prepare(&mut self, bad: &Revisions, good: Option<&Revisions>) {
+        let Some(application) = &self.app.seen.application else { return };
+        let [source] = application.sources.as_slice() else { return };
+        let SourceKind::Git { path, .. } = &source.kind else { return };
+        let (Some(bad), Some(good)) = (bad.single(), good.and_then(Revisions::single)) else { return };
+        // The answer is of no interest.
+        self.actions.push(Action::Relate(RelateOrder {
+            repo_url: source.repo_url.clone(),
+            project: application.project.clone(),
+            target_revision: source.target_revision.clone(),
+            footprint: vec![path.clone()],
+            ancestor: good.clone(),
+            descendant: bad.clone(),
+        }));
+    }
+
+    /// Asks for the time before the sync, where it is not known (any more): it had the revision before.
+    fn ask_before(&mut self, revisions: &Revisions, last_good: Option<&Revisions>) {
+        let Phase::Analysing(analysis) = &self.app.state.phase else { return };
         let policy = self.context.policy;
-        let unknown = |slo: &&crate::engine::policy::Slo| {
-            analysis.before.get(&slo.name).is_none_or(Tally::worth_asking_again)
-        };
-        let before = self.queries(policy.slos.iter().filter(unknown), &analysis.revisions);
+        let unknown = |slo: &&Slo| analysis.before.get(&slo.name).is_none_or(Tally::worth_asking_again);
+        let before = self.queries(policy.slos.iter().filter(unknown), last_good.unwrap_or(revisions));
         let most = policy.slos.iter().map(|slo| slo.of).max().unwrap_or_default();
         let times =
-            (1..=most).map(|k| earlier(analysis.baseline_at, policy.interval.saturating_mul(k))).collect();
-        self.measure(analysis.round(0), times, before);
+            (0..most).map(|k| earlier(analysis.baseline_at, policy.interval.saturating_mul(k))).collect();
+        let round = analysis.round(0);
+        self.measure(round, times, before);
+    }
 
+    /// Sends the round that is due.
+    fn ask(&mut self, analysis: &mut Analysis) {
+        let last_good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
+        self.ask_before(&analysis.revisions, last_good.as_ref());
+        let policy = self.context.policy;
         analysis.round = analysis.round.saturating_add(1);
         analysis.next_round_at = next_round(analysis.next_round_at, policy.interval, self.context.now);
         let now = self.queries(policy.slos.iter(), &analysis.revisions);
@@ -229,10 +284,19 @@ impl Turn<'_> {
         };
         // What is sick now is the state before the next sync.
         if let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) {
-            let what = SickBefore::of(application, rollout, None);
-            self.app.state.sick = Some(Sick { what, since: self.context.now });
+            let degraded = application.health == HealthStatus::Degraded;
+            let rules = &self.context.policy.rollout;
+            let what = SickBefore::of(application, rollout, rules, None, Some(degraded));
+            self.app.state.sick = what.map(|what| Sick { what, since: self.context.now });
         }
         self.begin_rollback(bad);
         true
     }
+}
+
+/// The specification that an operation applies, else the Application's own.
+fn applied_spec(operation: &Operation, application: &ApplicationFacts) -> String {
+    let digest =
+        if operation.spec_digest.is_empty() { &application.spec_digest } else { &operation.spec_digest };
+    digest.clone()
 }

@@ -7,13 +7,12 @@ use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder, Relation};
-use crate::engine::analysis::{
-    Confirming, LastGood, OperationId, Phase, Recovering, Stage, elapsed, later, live_deadline,
-};
+use crate::engine::analysis::{Confirming, LastGood, OperationId, Phase, Recovering, Stage, live_deadline};
 use crate::engine::entry::{Kind, LastGoodFrom, LiveBy, Timings, Why};
 use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SyncStatus};
 use crate::engine::judge::rollout::SickBefore;
 use crate::engine::judge::{Outcome, Signal, health, rollout};
+use crate::engine::time::{elapsed, later};
 
 /// How often Argo CD is asked to look at Git until the revert is live; its own period is two to three minutes.
 const REFRESH_EVERY: Duration = Duration::from_secs(15);
@@ -90,7 +89,8 @@ impl Turn<'_> {
         }
         if now >= live_deadline(since, policy) {
             let (revert, after) = (confirming.record.revert.clone(), elapsed(since, now));
-            self.hold(&confirming.bad.revisions, Why::NotLive { revert, after });
+            let auto_sync = self.app.seen.application.as_ref().is_none_or(|a| a.auto_sync);
+            self.hold(&confirming.bad.revisions, Why::NotLive { revert, after, auto_sync });
             self.app.state.phase = Phase::Idle { current: confirming.bad.revisions };
             return true;
         }
@@ -146,7 +146,7 @@ impl Turn<'_> {
             && let Some(revisions) = operation.revisions.clone()
             && (revisions == live || revisions == revert || revisions == confirming.bad.revisions)
         {
-            self.app.state.operation = Some(OperationId { started_at: operation.started_at, revisions });
+            self.app.state.operation = Some(OperationId::of(operation, &revisions));
         }
         self.app.state.phase = Phase::Idle { current: live };
     }
@@ -156,6 +156,8 @@ impl Turn<'_> {
         let live = Revisions::from(live);
         let took = elapsed(confirming.pushed_at, now);
         self.settle(&confirming, live.clone());
+        // Live without a failure, be it that no sync was needed.
+        self.app.state.sync_failed = false;
         self.record(Kind::RevertLive { live: live.clone(), how, took });
         let recovering = Recovering {
             live,
@@ -173,6 +175,7 @@ impl Turn<'_> {
     /// What is live holds the revert and newer changes on top of it: those are judged by an analysis of their own.
     fn superseded(&mut self, confirming: Confirming, live: Revision, how: LiveBy) {
         let took = elapsed(confirming.pushed_at, self.context.now);
+        self.app.state.sync_failed = false;
         self.record(Kind::RevertLive { live: live.into(), how, took });
         self.app.state.phase = Phase::Idle { current: confirming.record.revert.into() };
     }
@@ -229,9 +232,12 @@ impl Turn<'_> {
             rollout: self.app.seen.rollout.as_ref(),
             began_at: recovering.live_at,
             before: Some(&before),
+            degraded_since: None,
         };
-        let (judgement, _) = rollout::judge(&case, self.context.now);
-        if judgement.outcome != Outcome::Pass {
+        let (judgement, breach) = rollout::judge(&case, self.context.now);
+        // A rollout that was not what failed may be as it always was: paused, or never complete.
+        let rollout_failed = confirming.bad.breaches.iter().any(|b| !matches!(b.signal, Signal::Slo(_)));
+        if breach.is_some() || (rollout_failed && judgement.outcome != Outcome::Pass) {
             still.push(judgement.why);
         }
         for slo in self.context.policy.slos.iter().filter(|slo| failed_before(confirming, &slo.name)) {

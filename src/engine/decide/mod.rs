@@ -18,7 +18,6 @@ use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
 use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
-use super::judge::health;
 use super::judge::rollout::SickBefore;
 use super::judge::threshold::{Tally, measure};
 use super::policy::{Policy, Slo};
@@ -34,6 +33,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// How many other applications are sick now, from other causes.
     pub others_degraded: u32,
+    /// Other applications that are rendered from files that a revert for this one may change.
+    pub sharing: &'a [AppKey],
 }
 
 /// What a step gives.
@@ -62,6 +63,7 @@ pub const REVERT_ANSWER_MAX: std::time::Duration = std::time::Duration::from_sec
 pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step {
     let mut turn = Turn { key, context, app, actions: Vec::new(), entries: Vec::new() };
     turn.absorb(event);
+    turn.end_hold_by_person();
     turn.watch_sickness();
     for _ in 0..PHASES_MAX {
         if !turn.advance() {
@@ -88,7 +90,10 @@ impl Turn<'_> {
     fn absorb(&mut self, event: Event) {
         match event {
             Event::Application(application) => {
-                self.end_hold_by_person(&application);
+                if let (None, Phase::Reverting(r)) = (&self.app.seen.application, &mut self.app.state.phase) {
+                    // The first look after a start, which the intent waits for.
+                    r.retry_at = self.context.now;
+                }
                 self.app.seen.application = Some(application);
             }
             Event::Rollout(rollout) => self.app.seen.rollout = Some(rollout),
@@ -103,7 +108,7 @@ impl Turn<'_> {
     /// After a start: what has no answer is asked for again, and time that nobody watched does not count as waiting.
     fn resume(&mut self) {
         let (now, interval) = (self.context.now, self.context.policy.interval);
-        let missed = |due: Timestamp| now > super::analysis::later(due, interval);
+        let missed = |due: Timestamp| now > super::time::later(due, interval);
         match &mut self.app.state.phase {
             Phase::New | Phase::Idle { .. } => {}
             Phase::Adopting(a) => a.next_round_at = now,
@@ -152,9 +157,9 @@ impl Turn<'_> {
         }
     }
 
-    fn end_hold_by_person(&mut self, application: &ApplicationFacts) {
-        let named = |hold: &Hold| application.resume.as_deref() == Some(hold.id.as_str());
-        if self.app.state.hold.as_ref().is_some_and(named) {
+    fn end_hold_by_person(&mut self) {
+        let resume = self.app.seen.application.as_ref().and_then(|a| a.resume.as_deref());
+        if self.app.state.hold.as_ref().is_some_and(|hold| resume == Some(hold.id.as_str())) {
             self.end_hold(HoldEndedBy::Person);
         }
     }
@@ -162,17 +167,18 @@ impl Turn<'_> {
     /// Remembers operations that bring nothing new, and whether the newest that ended had failed.
     fn note_operation(&mut self) {
         let Some(application) = &self.app.seen.application else { return };
-        let Some(operation) = application.operation.as_ref().filter(|o| !o.dry_run) else { return };
+        let Some(operation) = application.operation.as_ref().filter(|o| o.is_whole()) else { return };
+        let newer = newer_operation(application, &self.app).is_some();
         let state = &mut self.app.state;
-        let Some(revisions) = operation.revisions.as_ref().filter(|r| state.phase.current() == Some(*r))
+        let Some(revisions) =
+            operation.revisions.as_ref().filter(|r| !newer && state.phase.current() == Some(*r))
         else {
             return;
         };
-        state.operation =
-            Some(OperationId { started_at: operation.started_at, revisions: revisions.clone() });
+        state.operation = Some(OperationId::of(operation, revisions));
         match operation.phase {
             OperationPhase::Succeeded => state.sync_failed = false,
-            OperationPhase::Failed if !operation.was_terminated() => state.sync_failed = true,
+            OperationPhase::Failed if !operation.is_terminated() => state.sync_failed = true,
             OperationPhase::Failed
             | OperationPhase::Running
             | OperationPhase::Terminating
@@ -196,10 +202,9 @@ impl Turn<'_> {
             return;
         }
         let until = newer_operation(application, &self.app).map(|o| o.started_at);
-        let mut what = SickBefore::of(application, rollout, until);
-        // While an operation runs, health says nothing about the time before it; what was said before still holds.
-        let known = self.app.state.sick.as_ref().is_some_and(|sick| sick.what.degraded);
-        what.degraded |= known && health::trusted(application).is_err();
+        let degraded = self.app.state.sick.as_ref().map(|sick| sick.what.degraded);
+        let rules = &self.context.policy.rollout;
+        let Some(what) = SickBefore::of(application, rollout, rules, until, degraded) else { return };
         if self.app.state.sick.as_ref().is_none_or(|sick| sick.what != what) {
             self.app.state.sick = Some(Sick { what, since: now });
         }
@@ -265,19 +270,25 @@ fn tally(tallies: &mut BTreeMap<String, Tally>, slos: &[Slo], answers: &[SloAnsw
     }
 }
 
-/// The newest operation, if it brings a revision that has not been dealt with.
+/// The newest operation, if it brings something that has not been dealt with: a revision, or another specification of
+/// what to render from the same one.
 fn newer_operation<'a>(application: &'a ApplicationFacts, app: &App) -> Option<&'a Operation> {
-    let operation = application.operation.as_ref().filter(|o| !o.dry_run)?;
+    let operation = application.operation.as_ref().filter(|o| o.is_whole())?;
     let revisions = operation.revisions.as_ref()?;
-    let dealt_with = app.state.operation.as_ref().is_some_and(|done| {
-        operation.started_at < done.started_at
-            || (operation.started_at == done.started_at && *revisions == done.revisions)
+    let this = OperationId::of(operation, revisions);
+    let done = app.state.operation.as_ref();
+    if done.is_some_and(|done| this.started_at < done.started_at || this == *done) {
+        return None;
+    }
+    let known = |digest: &str| !digest.is_empty();
+    let same_spec = done.is_none_or(|done| {
+        done.spec_digest == this.spec_digest || !known(&done.spec_digest) || !known(&this.spec_digest)
     });
-    (!dealt_with && app.state.phase.current() != Some(revisions)).then_some(operation)
+    (app.state.phase.current() != Some(revisions) || !same_spec).then_some(operation)
 }
 
 /// The time of the next round: one interval on, without making up for those that were missed.
 fn next_round(due: Timestamp, interval: std::time::Duration, now: Timestamp) -> Timestamp {
-    let next = super::analysis::later(due, interval);
-    if next > now { next } else { super::analysis::later(now, interval) }
+    let next = super::time::later(due, interval);
+    if next > now { next } else { super::time::later(now, interval) }
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::{REVERT_ANSWER_MAX, Turn};
+use super::{REVERT_ANSWER_MAX, Turn, newer_operation};
 use crate::engine::action::{Action, RevertOrder, RevertOutcome, RevertRecord};
-use crate::engine::analysis::{
-    Bad, Confirming, PAST_REVERTS_MAX, PastRevert, Phase, Reverting, Stage, elapsed, later,
-};
-use crate::engine::entry::{Kind, Why};
+use crate::engine::analysis::{Bad, Confirming, PAST_REVERTS_MAX, PastRevert, Phase, Reverting, Stage};
+use crate::engine::entry::{Abandoned, Kind, Why};
 use crate::engine::guards;
 use crate::engine::policy::Mode;
+use crate::engine::time::{elapsed, later};
 
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -48,6 +47,7 @@ impl Turn<'_> {
                 evidence: bad.breaches.iter().map(ToString::to_string).collect(),
                 quarantine: self.app.state.reverts.iter().map(|past| past.quarantine.clone()).collect(),
                 dry_run: self.context.policy.mode == Mode::DryRun,
+                only_look: false,
             },
         };
         self.record(Kind::RevertIntended {
@@ -62,8 +62,15 @@ impl Turn<'_> {
 
     pub(super) fn advance_reverting(&mut self) -> bool {
         let now = self.context.now;
+        let abandoned = self.abandoned();
+        let unseen = self.app.seen.application.is_none();
         let Phase::Reverting(reverting) = &mut self.app.state.phase else { return false };
         if now < reverting.retry_at {
+            return false;
+        }
+        if unseen {
+            // After a start, until the watch is up: whether the intent still holds is not known yet.
+            reverting.retry_at = later(now, PAUSE_MAX);
             return false;
         }
         let after = elapsed(reverting.since, now);
@@ -74,8 +81,22 @@ impl Turn<'_> {
         }
         reverting.attempts = reverting.attempts.saturating_add(1);
         reverting.retry_at = later(now, REVERT_ANSWER_MAX);
-        self.actions.push(Action::Revert(Box::new(reverting.order.clone())));
+        let mut order = reverting.order.clone();
+        // An intent may have grown old in a crash or while Git was away; what is on the branch already still counts.
+        order.only_look = abandoned.is_some();
+        self.actions.push(Action::Revert(Box::new(order)));
         false
+    }
+
+    /// Why the intent no longer holds, if so.
+    fn abandoned(&self) -> Option<Abandoned> {
+        let Phase::Reverting(reverting) = &self.app.state.phase else { return None };
+        if self.context.policy.mode == Mode::DryRun && !reverting.order.dry_run {
+            return Some(Abandoned::DryRun);
+        }
+        let application = self.app.seen.application.as_ref()?;
+        let by = newer_operation(application, &self.app)?.revisions.clone()?;
+        Some(Abandoned::Newer { by })
     }
 
     pub(super) fn reverted(&mut self, rollback: &str, outcome: RevertOutcome) {
@@ -91,9 +112,23 @@ impl Turn<'_> {
                 self.record(Kind::RevertPlanned { record });
                 self.app.state.phase = Phase::Idle { current: reverting.bad.revisions };
             }
+            RevertOutcome::NotThere => match self.abandoned() {
+                Some(because) => {
+                    self.record(Kind::RevertAbandoned { rollback: rollback.to_owned(), because });
+                    self.app.state.phase = Phase::Idle { current: reverting.bad.revisions };
+                }
+                None => self.ask_now(),
+            },
             RevertOutcome::Conflict { files } => self.give_up(reverting, Why::Conflict { files }),
             RevertOutcome::Refused(refusal) => self.give_up(reverting, Why::Refused { refusal }),
             RevertOutcome::Failed { error } => self.try_again(reverting, error),
+        }
+    }
+
+    /// It was only looked for, and the reason for that is gone.
+    fn ask_now(&mut self) {
+        if let Phase::Reverting(reverting) = &mut self.app.state.phase {
+            reverting.retry_at = self.context.now;
         }
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where measurements come from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Signal {
     /// The sync operation itself.
     Sync,
@@ -37,7 +37,7 @@ impl fmt::Display for Signal {
 
 /// What one measurement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Outcome {
     /// Good.
     Pass,
@@ -66,7 +66,7 @@ impl Judgement {
 
 /// How an analysis ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Verdict {
     /// Every signal passed for long enough.
     Healthy,
@@ -78,6 +78,7 @@ pub enum Verdict {
 
 /// A signal that convicts, with what it needs to be checked later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Breach {
     /// Which signal.
     pub signal: Signal,
@@ -95,19 +96,5 @@ pub struct Breach {
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.signal, self.why)
-    }
-}
-
-/// A duration for people.
-///
-/// Whole seconds, since that is what Argo CD's times have.
-pub fn human(duration: std::time::Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, 0) => format!("{m}m"),
-        (0, m, s) => format!("{m}m {s}s"),
-        (h, 0, _) => format!("{h}h"),
-        (h, m, _) => format!("{h}h {m}m"),
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Breach, Judgement, Outcome, Signal, health, human, sync::shorten};
+use super::{Breach, Judgement, Outcome, Signal, health, sync::shorten};
 use crate::engine::facts::{
     ApplicationFacts, Gap, HealthStatus, PodTrouble, RolloutFacts, TroubleKind, WorkloadFacts, WorkloadRef,
 };
 use crate::engine::policy::RolloutRules;
+use crate::engine::time::{elapsed, human, later};
 
 /// What was sick before a sync, and so cannot convict it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,22 +25,30 @@ impl SickBefore {
     /// What is sick in these facts; only pods created before `until` count, when it is given.
     ///
     /// The workloads' watch may be ahead of the Application's, so at the beginning of an analysis pods of the new
-    /// revision can already be among the facts.
-    pub fn of(application: &ApplicationFacts, facts: &RolloutFacts, until: Option<Timestamp>) -> Self {
+    /// revision can already be among the facts. While an operation runs, Argo CD's health cannot be trusted, and what was
+    /// known of it before (`degraded`) stays; none means that nobody knows, and then nothing is known.
+    pub fn of(
+        application: &ApplicationFacts,
+        facts: &RolloutFacts,
+        rules: &RolloutRules,
+        until: Option<Timestamp>,
+        degraded: Option<bool>,
+    ) -> Option<Self> {
         let before = |at: Timestamp| until.is_none_or(|until| at < until);
         let workloads = facts
             .workloads
             .iter()
             .filter(|w| {
-                w.troubled.iter().any(|p| convictable(p.kind) && before(p.created_at))
+                w.troubled.iter().any(|p| counts_as_sick(p, rules, facts.at) && before(p.created_at))
                     || w.failed.as_ref().is_some_and(|f| f.since.is_none_or(before))
             })
             .map(|w| w.workload.clone())
             .collect();
-        Self {
-            workloads,
-            degraded: application.health == HealthStatus::Degraded && health::trusted(application).is_ok(),
-        }
+        let degraded = match health::trusted(application) {
+            Ok(health) => health == HealthStatus::Degraded,
+            Err(_) => degraded?,
+        };
+        Some(Self { workloads, degraded })
     }
 
     /// Whether nothing was sick.
@@ -48,9 +57,24 @@ impl SickBefore {
     }
 }
 
-/// A failed pod alone says little: nodes evict, Jobs retry; its workload's own condition tells.
-fn convictable(kind: TroubleKind) -> bool {
-    kind != TroubleKind::Failed
+/// How long ago a container may have ended to say something about now.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// Whether this trouble makes a workload sick.
+///
+/// One restart some time ago does not, and a failed pod alone says little: nodes evict, Jobs retry, and the workload's
+/// own condition tells.
+fn counts_as_sick(pod: &PodTrouble, rules: &RolloutRules, now: Timestamp) -> bool {
+    let recent = pod.ended_at.is_some_and(|at| elapsed(at, now) < RECENT);
+    match pod.kind {
+        TroubleKind::Failed => false,
+        TroubleKind::OomKilled => recent,
+        TroubleKind::Restarted => recent && pod.restarts >= rules.restarts,
+        TroubleKind::ImagePull
+        | TroubleKind::ContainerConfig
+        | TroubleKind::CrashLoop
+        | TroubleKind::Unschedulable => true,
+    }
 }
 
 /// What the rollout is judged by.
@@ -65,24 +89,55 @@ pub struct Case<'a> {
     pub began_at: Timestamp,
     /// What was sick before it; none when nobody looked.
     pub before: Option<&'a SickBefore>,
+    /// Since when Argo CD calls the application Degraded without a break, as far as it was seen.
+    pub degraded_since: Option<Timestamp>,
 }
 
 /// Judges the rollout now; a failing answer comes with its breach.
 pub fn judge(case: &Case<'_>, now: Timestamp) -> (Judgement, Option<Breach>) {
     let mut recheck_at: Option<Timestamp> = None;
-    if let Some(facts) = case.rollout {
-        for workload in &facts.workloads {
-            match sickness(case, workload, now) {
-                Sickness::None => {}
-                Sickness::Later(at) => recheck_at = Some(recheck_at.map_or(at, |r| r.min(at))),
-                Sickness::Now(why) => return convict(case, Some(&workload.workload), why),
+    let mut open: Option<Judgement> = None;
+    let mut note = |sickness: Sickness, workload: Option<&WorkloadRef>| match sickness {
+        Sickness::None => None,
+        Sickness::Later(at) => {
+            recheck_at = Some(recheck_at.map_or(at, |r| r.min(at)));
+            None
+        }
+        Sickness::Now(why) => match convict(case, workload, why) {
+            (judgement, Some(breach)) => Some((judgement, Some(breach))),
+            // Something else may convict all the same.
+            (judgement, None) => {
+                open.get_or_insert(judgement);
+                None
             }
+        },
+    };
+    // Facts that are known to be out of date convict nobody.
+    let facts = case.rollout.filter(|facts| !matches!(facts.gap, Some(Gap::NotWatching(_))));
+    for workload in facts.iter().flat_map(|facts| &facts.workloads) {
+        if let Some(convicted) = note(sickness(case, workload, now), Some(&workload.workload)) {
+            return convicted;
         }
     }
-    if health::trusted(case.application) == Ok(HealthStatus::Degraded) {
-        return convict(case, None, "Argo CD says Degraded".to_owned());
+    if let Some(convicted) = note(degraded(case, now), None) {
+        return convicted;
     }
-    (Judgement { recheck_at, ..progress(case) }, None)
+    let judgement = open.unwrap_or_else(|| progress(case));
+    (Judgement { recheck_at, ..judgement }, None)
+}
+
+/// Argo CD's own opinion. It is Degraded for moments in ordinary rollouts too (an HPA without metrics yet).
+fn degraded(case: &Case<'_>, now: Timestamp) -> Sickness {
+    let Some(since) = case.degraded_since else { return Sickness::None };
+    if health::trusted(case.application) != Ok(HealthStatus::Degraded) {
+        return Sickness::None;
+    }
+    let grace = case.rules.degraded_grace;
+    let due = later(since, grace);
+    if now < due {
+        return Sickness::Later(due);
+    }
+    Sickness::Now(format!("Argo CD says Degraded for longer than {}", human(grace)))
 }
 
 enum Sickness {
@@ -127,16 +182,16 @@ fn sickness(case: &Case<'_>, workload: &WorkloadFacts, now: Timestamp) -> Sickne
             shorten(&failed.message)
         ));
     }
-    let mut later: Option<Timestamp> = None;
+    let mut soonest: Option<Timestamp> = None;
     for pod in &workload.troubled {
         let Some(grace) = grace(case, pod) else { continue };
-        let due = pod.created_at.max(case.began_at).saturating_add(grace).unwrap_or(Timestamp::MAX);
+        let due = later(pod.created_at.max(case.began_at), grace);
         if now >= due {
             return Sickness::Now(describe(workload, pod, grace));
         }
-        later = Some(later.map_or(due, |l| l.min(due)));
+        soonest = Some(soonest.map_or(due, |s| s.min(due)));
     }
-    later.map_or(Sickness::None, Sickness::Later)
+    soonest.map_or(Sickness::None, Sickness::Later)
 }
 
 /// How long this trouble may last before it convicts; none means that it never does.
@@ -191,8 +246,9 @@ fn progress(case: &Case<'_>) -> Judgement {
             let (updated, available, desired) = (w.updated, w.available, w.desired);
             return open(format!("{}: {updated} updated and {available} available of {desired}", w.workload));
         }
-        if let Some(pod) = w.troubled.iter().find(|p| convictable(p.kind) && p.kind != TroubleKind::Restarted)
-        {
+        let hinders =
+            |p: &&PodTrouble| p.kind != TroubleKind::Restarted && counts_as_sick(p, case.rules, facts.at);
+        if let Some(pod) = w.troubled.iter().find(hinders) {
             return open(format!("{}: pod {} {}", w.workload, pod.pod, pod.kind));
         }
     }

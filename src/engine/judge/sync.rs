@@ -1,30 +1,59 @@
 //! The sync operation as a signal.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Judgement, Outcome};
 use crate::engine::facts::{Operation, OperationPhase, Revisions};
 
+/// What is remembered of an operation while it is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempts {
+    /// Attempts that failed on a resource or a hook.
+    pub failed: u32,
+    /// The newest retry that was waited for, so that each counts once.
+    pub counted: u32,
+    /// Whether somebody ended the operation.
+    pub terminated: bool,
+}
+
+impl Attempts {
+    /// Takes a look at the operation in.
+    pub fn note(&mut self, operation: &Operation) {
+        self.terminated |= operation.is_terminated();
+        if operation.waits_after_failure() && operation.retry_count > self.counted {
+            self.failed = self.failed.saturating_add(1);
+            self.counted = operation.retry_count;
+        }
+    }
+}
+
 /// Judges the operation that is to bring `revisions`.
 ///
-/// `Failed` means that a resource or a hook failed and convicts; `Error` means that Argo CD itself could not work
-/// (repository, cluster), and is inconclusive, as is what somebody ended.
-pub fn judge(operation: Option<&Operation>, revisions: &Revisions, failed_attempts_max: u32) -> Judgement {
+/// `Failed` means that a resource or a hook failed and convicts, unless somebody terminated the operation; `Error` means
+/// that Argo CD itself could not work (repository, cluster), and is inconclusive.
+pub fn judge(
+    operation: Option<&Operation>,
+    revisions: &Revisions,
+    attempts: Attempts,
+    failed_attempts_max: u32,
+) -> Judgement {
     let Some(operation) = operation.filter(|o| o.revisions.as_ref() == Some(revisions)) else {
         return Judgement::new(Outcome::Inconclusive, "the operation is not known");
     };
-    let attempts = operation.failed_attempts();
+    let failed = attempts.failed;
     let message = shorten(&operation.message);
     match operation.phase {
         OperationPhase::Succeeded => Judgement::new(Outcome::Pass, "the operation succeeded"),
-        OperationPhase::Failed if operation.was_terminated() => {
-            Judgement::new(Outcome::Inconclusive, "somebody ended the sync operation")
+        _ if attempts.terminated => {
+            Judgement::new(Outcome::Inconclusive, "somebody terminated the sync operation")
         }
-        OperationPhase::Failed => Judgement::new(
+        OperationPhase::Failed => {
+            Judgement::new(Outcome::Fail, format!("the sync operation failed: {message}"))
+        }
+        OperationPhase::Running if failed >= failed_attempts_max => Judgement::new(
             Outcome::Fail,
-            format!("the sync operation failed after {attempts} attempts: {message}"),
-        ),
-        OperationPhase::Running if attempts >= failed_attempts_max => Judgement::new(
-            Outcome::Fail,
-            format!("{attempts} attempts of the sync operation failed: {message}"),
+            format!("{failed} attempts of the sync operation failed: {message}"),
         ),
         OperationPhase::Running => Judgement::new(Outcome::Inconclusive, "the sync operation is running"),
         OperationPhase::Terminating => {
@@ -55,69 +84,66 @@ mod tests {
     use super::*;
     use crate::engine::facts::Revision;
 
-    fn check(phase: OperationPhase, retry_count: u32, finished: bool, expected: &str) {
+    /// Looks at an operation: its phase, and for each look whether it waits for that retry, and what failed.
+    fn check(phase: OperationPhase, waits: &[u32], resource_failed: bool, message: &str, expected: &str) {
         let revisions = Revisions::from(Revision::new("b"));
-        let operation = Operation {
+        let operation = |phase, retry_count, waits: bool| Operation {
             phase,
             revisions: Some(revisions.clone()),
             started_at: Timestamp::UNIX_EPOCH,
-            finished_at: finished.then_some(Timestamp::UNIX_EPOCH),
+            finished_at: waits.then_some(Timestamp::UNIX_EPOCH),
             retry_count,
             dry_run: false,
-            message: "one or more\n objects failed".into(),
+            partial: false,
+            resource_failed,
+            spec_digest: String::new(),
+            message: message.into(),
             initiated_by: "automated".into(),
         };
-        let got = judge(Some(&operation), &revisions, 2);
+        let mut attempts = Attempts::default();
+        for retry in waits {
+            attempts.note(&operation(OperationPhase::Running, *retry, true));
+        }
+        let last = operation(phase, 0, false);
+        attempts.note(&last);
+        let got = judge(Some(&last), &revisions, attempts, 2);
         assert_eq!(format!("{:?}: {}", got.outcome, got.why), expected);
     }
 
     #[test]
     fn an_operation_convicts_only_when_a_resource_or_hook_failed() {
         use OperationPhase::{Error, Failed, Running, Succeeded};
-        check(Succeeded, 0, true, "Pass: the operation succeeded");
-        check(
-            Failed,
-            0,
-            true,
-            "Fail: the sync operation failed after 1 attempts: one or more objects failed",
-        );
+        check(Succeeded, &[], false, "", "Pass: the operation succeeded");
+        check(Failed, &[], true, "objects\n failed", "Fail: the sync operation failed: objects failed");
         check(
             Error,
-            3,
-            true,
-            "Inconclusive: Argo CD could not carry the operation out: one or more objects failed",
+            &[1, 2, 3],
+            false,
+            "no repo",
+            "Inconclusive: Argo CD could not carry the operation out: no repo",
         );
-        check(Running, 0, false, "Inconclusive: the sync operation is running");
-        // Waiting for the first retry: one attempt has failed.
-        check(Running, 1, true, "Inconclusive: the sync operation is running");
-        check(Running, 1, false, "Inconclusive: the sync operation is running");
-        check(Running, 2, true, "Fail: 2 attempts of the sync operation failed: one or more objects failed");
+        check(Running, &[], false, "", "Inconclusive: the sync operation is running");
+        check(Running, &[1, 1, 1], true, "x", "Inconclusive: the sync operation is running");
+        check(Running, &[1, 2], true, "x", "Fail: 2 attempts of the sync operation failed: x");
+        check(Running, &[1, 2, 3], false, "x", "Inconclusive: the sync operation is running");
     }
 
     #[test]
-    fn an_operation_that_somebody_ended_convicts_nothing() {
-        let revisions = Revisions::from(Revision::new("b"));
-        let judged = |message: &str| {
-            let operation = Operation {
-                phase: OperationPhase::Failed,
-                revisions: Some(revisions.clone()),
-                started_at: Timestamp::UNIX_EPOCH,
-                finished_at: Some(Timestamp::UNIX_EPOCH),
-                retry_count: 0,
-                dry_run: false,
-                message: message.into(),
-                initiated_by: "automated".into(),
-            };
-            judge(Some(&operation), &revisions, 2).outcome
-        };
-        assert_eq!(judged("Operation terminated"), Outcome::Inconclusive);
-        assert_eq!(judged("Operation terminated (retried 2 times)."), Outcome::Inconclusive);
-        assert_eq!(judged("Operation terminated, triggered by controller sync timeout"), Outcome::Fail);
+    fn what_somebody_terminated_says_nothing() {
+        use OperationPhase::{Failed, Terminating};
+        check(
+            Failed,
+            &[],
+            true,
+            "Operation terminated",
+            "Inconclusive: somebody terminated the sync operation",
+        );
+        check(Terminating, &[1, 2], true, "x", "Inconclusive: somebody terminated the sync operation");
     }
 
     #[test]
     fn another_revisions_operation_says_nothing() {
-        let got = judge(None, &Revisions::from(Revision::new("b")), 2);
+        let got = judge(None, &Revisions::from(Revision::new("b")), Attempts::default(), 2);
         assert_eq!(got.outcome, Outcome::Inconclusive);
     }
 }

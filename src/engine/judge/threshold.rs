@@ -76,6 +76,11 @@ impl Tally {
             || self.0.iter().any(|m| matches!(&m.reading, Reading::Gap(gap) if gap.is_transient()))
     }
 
+    /// What the newest measurement says that says anything.
+    pub fn newest_conclusive(&self) -> Option<Outcome> {
+        self.0.iter().rev().map(|m| m.outcome).find(|outcome| *outcome != Outcome::Inconclusive)
+    }
+
     /// The newest measurement.
     pub fn newest(&self) -> Option<&Measurement> {
         self.0.last()
@@ -102,6 +107,9 @@ pub fn judge(slo: &Slo, before: &Tally, after: &Tally) -> SloJudgement {
     let newest = after.newest().map_or_else(|| "no measurement yet".to_owned(), |m| show(slo, &m.reading));
     if failing >= slo.failures {
         let passing_before = before.count(Outcome::Pass);
+        if before.newest_conclusive() == Some(Outcome::Fail) {
+            return SloJudgement::Open(format!("slo `{}` began to fail before the sync", slo.name));
+        }
         if before.count(Outcome::Fail) >= slo.failures {
             return SloJudgement::Open(format!("slo `{}` was failing before the sync already", slo.name));
         }
@@ -230,15 +238,18 @@ mod tests {
 
     #[test]
     fn what_failed_before_cannot_convict() {
-        check("ppfff | fffff", "open: slo `errors` was failing before the sync already");
+        check("ppfff | fffff", "open: slo `errors` began to fail before the sync");
+        check("pffpf | fffff", "open: slo `errors` began to fail before the sync");
+        check("fffpp | fffff", "open: slo `errors` was failing before the sync already");
+        check(
+            "pfpp. | fff..",
+            "slo `errors`: 3 of the latest 3 measurements failed, newest no data: the query matched no series",
+        );
         check(
             "..... | fffff",
             "open: slo `errors` fails, but no measurement of the time before the sync passed",
         );
-        check(
-            "pp.ff | fffff",
-            "slo `errors`: 5 of the latest 5 measurements failed, newest 0.3 (at most 0.05)",
-        );
+        check("pp.ff | fffff", "open: slo `errors` began to fail before the sync");
     }
 
     #[test]

@@ -57,6 +57,13 @@ struct SourceSpec {
     path: Lenient<String>,
     chart: Lenient<String>,
     r#ref: Lenient<String>,
+    directory: Lenient<Directory>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Directory {
+    recurse: Lenient<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,6 +111,7 @@ struct Status {
     operation_state: Lenient<OperationState>,
     resources: LenientList<Resource>,
     reconciled_at: Lenient<Timestamp>,
+    source_type: Lenient<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -137,10 +145,33 @@ struct OperationState {
     operation: Lenient<OperationSpec>,
     phase: Lenient<OperationPhase>,
     message: Lenient<String>,
-    sync_result: Lenient<RevisionPart>,
+    sync_result: Lenient<SyncResult>,
     started_at: Lenient<Timestamp>,
     finished_at: Lenient<Timestamp>,
     retry_count: Lenient<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SyncResult {
+    revision: Lenient<String>,
+    revisions: LenientList<String>,
+    source: Lenient<Value>,
+    sources: LenientList<Value>,
+    resources: LenientList<ResourceResult>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ResourceResult {
+    status: Lenient<String>,
+    hook_phase: Lenient<String>,
+}
+
+impl ResourceResult {
+    fn failed(&self) -> bool {
+        self.status.text() == "SyncFailed" || matches!(self.hook_phase.text(), "Failed" | "Error")
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -150,13 +181,17 @@ struct OperationSpec {
     initiated_by: Lenient<Initiator>,
 }
 
-/// What the request and the result of a sync have in common.
+/// What was asked to be synced.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RevisionPart {
     revision: Lenient<String>,
     revisions: LenientList<String>,
     dry_run: Lenient<bool>,
+    /// Only these; none means all.
+    resources: LenientList<Value>,
+    /// Local ones instead of Git's.
+    manifests: LenientList<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -189,7 +224,15 @@ impl Application {
             (self.spec.0.clone().unwrap_or_default(), self.status.0.clone().unwrap_or_default());
         let sync = status.sync.0.unwrap_or_default();
         let destination = spec.destination.0.clone().unwrap_or_default();
-        let (sources, spec_digest, hydrated) = spec.sources();
+        let (mut sources, spec_digest, hydrated) = spec.sources();
+        // Kustomize, Helm and plugins read what they like; only plain manifests lie right in the folder.
+        if status.source_type.text() != "Directory" {
+            for source in &mut sources {
+                if let SourceKind::Git { flat, .. } = &mut source.kind {
+                    *flat = false;
+                }
+            }
+        }
         let annotation = |name: &str| self.metadata.annotations.as_ref()?.get(name).cloned();
         let mut history: Vec<HistoryEntry> = status.history.elements().filter_map(History::entry).collect();
         history.drain(..history.len().saturating_sub(HISTORY_MAX));
@@ -285,7 +328,9 @@ impl OperationState {
         let requested = self.operation.0.clone().unwrap_or_default();
         let sync = requested.sync.0.unwrap_or_default();
         let by = requested.initiated_by.0.unwrap_or_default();
-        let attempted = self.sync_result.get().and_then(RevisionPart::named);
+        let result = self.sync_result.0.clone().unwrap_or_default();
+        let attempted = revisions(&result.revisions, &result.revision);
+        let applied: Vec<Value> = result.sources.elements().cloned().collect();
         Some(Operation {
             phase: self.phase.0?,
             revisions: attempted.or_else(|| sync.named().filter(|revisions| resolved(revisions, sources))),
@@ -293,6 +338,9 @@ impl OperationState {
             finished_at: self.finished_at.0,
             retry_count: self.retry_count.0.unwrap_or_default(),
             dry_run: sync.dry_run.0 == Some(true),
+            partial: sync.resources.elements().next().is_some() || sync.manifests.elements().next().is_some(),
+            resource_failed: result.resources.elements().any(ResourceResult::failed),
+            spec_digest: source_digest(result.source.get(), &applied),
             message: self.message.text().chars().take(MESSAGE_CHARS_MAX).collect(),
             initiated_by: if by.automated.0 == Some(true) {
                 "automated".into()
@@ -325,9 +373,22 @@ fn revisions(several: &LenientList<String>, one: &Lenient<String>) -> Option<Rev
     }
 }
 
+/// The URL without a user's name and password, which would reach the log and the state; Argo CD's Secrets are the place
+/// for them. The user of an SSH URL is no secret.
+fn without_secrets(repo_url: &str) -> String {
+    match repo_url.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            let (host, path) = rest.split_at(end);
+            format!("{scheme}://{}{path}", host.rsplit_once('@').map_or(host, |(_, host)| host))
+        }
+        _ => repo_url.to_owned(),
+    }
+}
+
 fn source(value: &Value) -> Source {
     let spec = SourceSpec::deserialize(value).unwrap_or_default();
-    let repo_url = spec.repo_url.text().to_owned();
+    let repo_url = without_secrets(spec.repo_url.text());
     let kind = if !spec.chart.text().is_empty() {
         SourceKind::Chart { chart: spec.chart.text().to_owned() }
     } else if let Some(image) = repo_url.strip_prefix("oci://") {
@@ -335,7 +396,8 @@ fn source(value: &Value) -> Source {
     } else if spec.path.text().is_empty() && !spec.r#ref.text().is_empty() {
         SourceKind::Reference
     } else {
-        SourceKind::Git { path: folder(spec.path.text()) }
+        let recurse = spec.directory.get().is_some_and(|directory| directory.recurse.0 == Some(true));
+        SourceKind::Git { path: folder(spec.path.text()), flat: !recurse }
     };
     let target_revision =
         spec.target_revision.0.filter(|text| !text.is_empty()).unwrap_or_else(|| "HEAD".into());

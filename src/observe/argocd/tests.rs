@@ -31,7 +31,7 @@ fn a_synced_application() {
     assert_eq!(facts.project, "web");
     assert_eq!(facts.labels.get("team").map(String::as_str), Some("web"));
     assert_eq!(facts.sources.len(), 1);
-    assert_eq!(facts.sources[0].kind, SourceKind::Git { path: "deploy/shop".into() });
+    assert_eq!(facts.sources[0].kind, SourceKind::Git { path: "deploy/shop".into(), flat: false });
     assert_eq!(facts.sources[0].target_revision, "main");
     assert!(facts.in_cluster && facts.auto_sync && !facts.hydrated && !facts.operation_requested);
     assert_eq!((facts.sync, facts.health), (SyncStatus::Synced, HealthStatus::Progressing));
@@ -67,7 +67,7 @@ fn several_sources_and_a_retry() {
             SourceKind::Chart { chart: "grafana".into() },
             SourceKind::Reference,
             SourceKind::Chart { chart: "extras".into() },
-            SourceKind::Git { path: String::new() },
+            SourceKind::Git { path: String::new(), flat: false },
         ]
     );
     assert_eq!(facts.sources[1].target_revision, "HEAD");
@@ -76,10 +76,24 @@ fn several_sources_and_a_retry() {
     assert_eq!(facts.history[0].spec_digest, facts.spec_digest);
 
     let operation = facts.operation.unwrap();
-    assert_eq!((operation.failed_attempts(), operation.dry_run), (2, true));
+    assert_eq!((operation.waits_after_failure(), operation.retry_count, operation.dry_run), (true, 2, true));
     assert_eq!(operation.initiated_by, "alice");
     // Asked for and resolved: a chart's version stands for itself, `sha256:…` of an OCI source too.
     assert_eq!(operation.revisions.map(|r| r.short()), Some("8.1.0+33333333+sha256:a+44444444".into()));
+}
+
+#[test]
+fn a_password_in_a_url_goes_no_further() {
+    let url = |url: &str| {
+        let object = format!(
+            r#"{{"metadata":{{"name":"a","namespace":"b"}},"spec":{{"source":{{"repoURL":"{url}","path":"x"}}}}}}"#
+        );
+        application(&object).facts().unwrap().sources[0].repo_url.clone()
+    };
+    assert_eq!(url("https://me:s3cret@git.example.com/a@b.git"), "https://git.example.com/a@b.git");
+    assert_eq!(url("https://git.example.com/a.git"), "https://git.example.com/a.git");
+    assert_eq!(url("ssh://git@git.example.com/a.git"), "ssh://git@git.example.com/a.git");
+    assert_eq!(url("git@git.example.com:a.git"), "git@git.example.com:a.git");
 }
 
 #[test]

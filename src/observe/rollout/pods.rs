@@ -53,6 +53,7 @@ struct Stop {
     reason: Lenient<String>,
     message: Lenient<String>,
     exit_code: Lenient<i64>,
+    finished_at: Lenient<Timestamp>,
 }
 
 /// What is kept of a pod.
@@ -94,6 +95,7 @@ impl PodObject {
             kind,
             message: shortened(message),
             restarts: container.and_then(|container| container.restart_count.0).unwrap_or_default(),
+            ended_at: container.and_then(Container::ended_at),
         };
         match status.phase.text() {
             "Succeeded" => Vec::new(),
@@ -151,9 +153,7 @@ impl Status {
         match ended {
             Some(stop) if self.message.text().is_empty() => {
                 let code = stop.exit_code.0.unwrap_or_default();
-                format!("exit code {code}: {} {}", stop.reason.text(), stop.message.text())
-                    .trim_end()
-                    .to_owned()
+                format!("exit code {code}: {}", stop.reason.text()).trim_end_matches([':', ' ']).to_owned()
             }
             _ => format!("{} {}", self.reason.text(), self.message.text()).trim().to_owned(),
         }
@@ -180,6 +180,12 @@ impl Container {
         self.state.get()?.terminated.get()?.exit_code.0
     }
 
+    fn ended_at(&self) -> Option<Timestamp> {
+        [&self.state, &self.last_state]
+            .into_iter()
+            .find_map(|state| state.get()?.terminated.get()?.finished_at.0)
+    }
+
     fn oom_killed(&self) -> bool {
         let ends =
             [&self.state, &self.last_state].into_iter().filter_map(|state| state.get()?.terminated.get());
@@ -191,9 +197,8 @@ impl Container {
             [&self.state, &self.last_state].into_iter().find_map(|state| state.get()?.terminated.get());
         ended.map_or_else(String::new, |stop| {
             let code = stop.exit_code.0.unwrap_or_default();
-            format!("last exit code {code}: {} {}", stop.reason.text(), stop.message.text())
-                .trim_end()
-                .to_owned()
+            // Never the message: it can be the end of the container's log, and so hold anything.
+            format!("last exit code {code}: {}", stop.reason.text()).trim_end_matches([':', ' ']).to_owned()
         })
     }
 }

@@ -34,6 +34,34 @@ struct Spec {
     suspend: Lenient<bool>,
     completions: Lenient<u32>,
     parallelism: Lenient<u32>,
+    #[serde(rename = "updateStrategy")]
+    update_strategy: Lenient<UpdateStrategy>,
+}
+
+/// How a `StatefulSet` or a `DaemonSet` replaces its pods.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UpdateStrategy {
+    #[serde(rename = "type")]
+    type_: Lenient<String>,
+    rolling_update: Lenient<RollingUpdate>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RollingUpdate {
+    partition: Lenient<u32>,
+}
+
+impl UpdateStrategy {
+    /// Replicas that keep their template until a person acts, and so do not keep a rollout from being complete.
+    fn left_alone(&self, desired: u32) -> u32 {
+        if self.type_.text() == "OnDelete" {
+            return desired;
+        }
+        let partition = self.rolling_update.get().and_then(|rolling| rolling.partition.0);
+        partition.unwrap_or_default().min(desired)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -206,17 +234,31 @@ const DEPLOYMENT_REVISION: &str = "deployment.kubernetes.io/revision";
 /// Replicas desired, of the newest template, and available.
 fn counts(kind: WorkloadKind, spec: &Spec, status: &Status, finished: bool) -> [u32; 3] {
     let or_zero = |count: &Lenient<u32>| count.0.unwrap_or_default();
+    let left_alone = |desired| spec.update_strategy.get().map_or(0, |strategy| strategy.left_alone(desired));
     match kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout => [
+        WorkloadKind::StatefulSet => {
+            let desired = spec.replicas.0.unwrap_or(1);
+            let updated = or_zero(&status.updated_replicas);
+            [
+                desired,
+                updated.saturating_add(left_alone(desired)).min(desired),
+                or_zero(&status.available_replicas),
+            ]
+        }
+        WorkloadKind::Deployment | WorkloadKind::Rollout => [
             spec.replicas.0.unwrap_or(1),
             or_zero(&status.updated_replicas),
             or_zero(&status.available_replicas),
         ],
-        WorkloadKind::DaemonSet => [
-            or_zero(&status.desired_number_scheduled),
-            or_zero(&status.updated_number_scheduled),
-            or_zero(&status.number_available),
-        ],
+        WorkloadKind::DaemonSet => {
+            let desired = or_zero(&status.desired_number_scheduled);
+            let updated = or_zero(&status.updated_number_scheduled);
+            [
+                desired,
+                updated.saturating_add(left_alone(desired)).min(desired),
+                or_zero(&status.number_available),
+            ]
+        }
         WorkloadKind::Job => {
             let desired = spec.completions.0.or(spec.parallelism.0).unwrap_or(1);
             let succeeded = or_zero(&status.succeeded);

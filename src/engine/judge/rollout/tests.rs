@@ -31,6 +31,7 @@ fn trouble(kind: TroubleKind, created: i64, restarts: u32) -> PodTrouble {
         kind,
         message: message.into(),
         restarts,
+        ended_at: Some(at(created + 1)),
     }
 }
 
@@ -96,6 +97,7 @@ impl Row {
             rollout: Some(&facts),
             began_at: at(100),
             before: before.as_ref(),
+            degraded_since: (self.application.health == HealthStatus::Degraded).then(|| at(106)),
         };
         judge(&case, at(now))
     }
@@ -194,11 +196,36 @@ fn what_was_sick_before_or_not_seen_before_cannot_convict() {
 #[test]
 fn argo_cds_degraded_convicts_when_it_is_new_and_of_this_revision() {
     let degraded = || Row::well().health(HealthStatus::Degraded);
-    degraded().check(110, "Fail: Argo CD says Degraded");
-    degraded().before(Before::Degraded).check(110, "Inconclusive: Argo CD says Degraded, as before the sync");
+    degraded().check(109, "Inconclusive: Argo CD says Degraded, again at 110");
+    degraded().check(110, "Fail: Argo CD says Degraded for longer than 4s");
+    degraded()
+        .before(Before::Degraded)
+        .check(110, "Inconclusive: Argo CD says Degraded for longer than 4s, as before the sync");
     let mut stale = degraded();
     stale.application.reconciled_at = Some(at(104));
     stale.check(110, "Inconclusive: Argo CD's health is older than the sync");
+}
+
+#[test]
+fn one_sick_workload_hides_no_other_and_a_blind_watch_convicts_nobody() {
+    let row = Row::with(TroubleKind::CrashLoop, 101, 0);
+    let mut other = row.workload.clone();
+    other.workload.name = "web".into();
+    let facts = |gap| RolloutFacts { at: at(111), workloads: vec![row.workload.clone(), other.clone()], gap };
+    let before = SickBefore { workloads: vec![row.workload.workload.clone()], degraded: false };
+    let judged = |facts: &RolloutFacts| {
+        let case = Case {
+            rules: &policy().rollout,
+            application: &row.application,
+            rollout: Some(facts),
+            began_at: at(100),
+            before: Some(&before),
+            degraded_since: None,
+        };
+        judge(&case, at(111)).0.outcome
+    };
+    assert_eq!(judged(&facts(None)), Outcome::Fail);
+    assert_eq!(judged(&facts(Some(Gap::NotWatching("pods".into())))), Outcome::Inconclusive);
 }
 
 #[test]
@@ -226,7 +253,8 @@ fn what_is_not_complete_or_not_seen_is_open() {
 fn what_was_sick_before_is_read_from_what_is_older_than_the_sync() {
     let of = |row: &Row| {
         let facts = RolloutFacts { at: at(101), workloads: vec![row.workload.clone()], gap: None };
-        let before = SickBefore::of(&row.application, &facts, Some(at(100)));
+        let rules = policy().rollout;
+        let before = SickBefore::of(&row.application, &facts, &rules, Some(at(100)), Some(false)).unwrap();
         (before.workloads.len(), before.degraded)
     };
     assert_eq!(of(&Row::well()), (0, false));
@@ -234,6 +262,11 @@ fn what_was_sick_before_is_read_from_what_is_older_than_the_sync() {
     // A pod of the new revision that was seen before its sync was.
     assert_eq!(of(&Row::with(TroubleKind::CrashLoop, 100, 0)), (0, false));
     assert_eq!(of(&Row::with(TroubleKind::Failed, 99, 0)), (0, false));
+    // One restart is none, and what was long ago neither.
+    assert_eq!(of(&Row::with(TroubleKind::Restarted, 90, 1)), (0, false));
+    assert_eq!(of(&Row::with(TroubleKind::Restarted, 90, 3)), (1, false));
+    assert_eq!(of(&Row::with(TroubleKind::OomKilled, 90, 1)), (1, false));
+    assert_eq!(of(&Row::with(TroubleKind::OomKilled, -9000, 1)), (0, false));
     let mut gave_up = Row::well();
     gave_up.workload.failed = Some(failed(Some(50)));
     assert_eq!(of(&gave_up), (1, false));
