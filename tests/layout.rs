@@ -10,7 +10,7 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 /// The rooms of `src/`, and the rooms that each may import beside itself.
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
-/// `cli` connect rooms. The sandbox stands in for the world, so it knows nothing of the daemon.
+/// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
 const ROOMS: [(&str, &[&str]); 10] = [
     ("engine", &[]),
     ("cluster", &[]),
@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("record", &["engine", "cluster"]),
     ("serve", &["engine", "cluster"]),
     ("policy", &["engine"]),
-    ("sandbox", &[]),
+    ("sandbox", &["engine"]),
     ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy"]),
     ("cli", &["engine", "cluster", "observe", "act", "record", "serve", "policy", "run", "sandbox"]),
 ];
