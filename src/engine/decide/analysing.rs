@@ -267,7 +267,14 @@ impl Turn<'_> {
         // Nothing is better known than before; what is seen now is added when the step ends.
         let what = analysis.sick_before.clone();
         self.app.state.sick = what.map(|what| Sick { what, since: self.context.now });
-        self.app.state.phase = Phase::Idle { current: revisions };
+        let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
+        let applied = operation.is_some_and(|o| {
+            o.revisions.as_ref() == Some(&revisions) && o.phase == OperationPhase::Succeeded
+        });
+        // What was not applied is judged when it is synced again.
+        let good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
+        let current = if applied { revisions } else { good.unwrap_or(revisions) };
+        self.app.state.phase = Phase::Idle { current };
         true
     }
 

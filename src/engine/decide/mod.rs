@@ -280,10 +280,10 @@ fn newer_operation<'a>(application: &'a ApplicationFacts, app: &App) -> Option<&
     if done.is_some_and(|done| this.started_at < done.started_at || this == *done) {
         return None;
     }
-    let known = |digest: &str| !digest.is_empty();
-    let same_spec = done.is_none_or(|done| {
-        done.spec_digest == this.spec_digest || !known(&done.spec_digest) || !known(&this.spec_digest)
-    });
+    let good = app.state.last_good.as_ref().filter(|good| Some(&good.revisions) == app.state.phase.current());
+    let before = done.map(|done| &done.spec_digest).or(good.map(|good| &good.spec_digest));
+    let same_spec = before
+        .is_none_or(|before| *before == this.spec_digest || before.is_empty() || this.spec_digest.is_empty());
     (app.state.phase.current() != Some(revisions) || !same_spec).then_some(operation)
 }
 
