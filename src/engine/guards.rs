@@ -33,7 +33,7 @@ pub fn check<'a>(
     bad_spec_digest: &str,
     context: &Context<'_>,
 ) -> Result<Cleared<'a>, Why> {
-    let last_good = known_last_good(state, bad)?;
+    let last_good = known_last_good(state, bad, bad_spec_digest)?;
     let (bad, good, repo_url, target_revision, path) = one_git_source(application, bad, last_good)?;
     not_a_rollback(state, bad)?;
     good_stands(state, good)?;
@@ -44,9 +44,13 @@ pub fn check<'a>(
     Ok(Cleared { bad, good, repo_url, target_revision, path })
 }
 
-fn known_last_good<'a>(state: &'a AppState, bad: &Revisions) -> Result<&'a LastGood, Why> {
+fn known_last_good<'a>(
+    state: &'a AppState,
+    bad: &Revisions,
+    bad_spec_digest: &str,
+) -> Result<&'a LastGood, Why> {
     let good = state.last_good.as_ref().ok_or(Why::LastGoodUnknown)?;
-    if good.revisions == *bad {
+    if good.revisions == *bad && good.spec_digest == bad_spec_digest {
         return Err(Why::BadIsLastGood { bad: bad.clone() });
     }
     Ok(good)
