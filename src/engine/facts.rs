@@ -196,7 +196,8 @@ pub struct Operation {
     pub retry_count: u32,
     /// Whether it changes nothing.
     pub dry_run: bool,
-    /// Whether it applies only some resources, or manifests that are not in Git: it says nothing about a revision.
+    /// Whether a person has only some resources applied, or manifests that are not in Git: it says nothing about a
+    /// revision. Self-healing is not meant, by which Argo CD brings a commit that arrived during a sync.
     pub partial: bool,
     /// Whether the newest attempt's result names a resource or a hook that failed.
     pub resource_failed: bool,

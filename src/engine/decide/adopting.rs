@@ -60,9 +60,18 @@ impl Turn<'_> {
 
     pub(super) fn advance_adopting(&mut self) -> bool {
         let Phase::Adopting(adopting) = &self.app.state.phase else { return false };
-        let adopting = adopting.clone();
+        let mut adopting = adopting.clone();
         if self.app.seen.application.as_ref().is_some_and(|a| newer_operation(a, &self.app).is_some()) {
             return self.begin_analysis_if_newer(None);
+        }
+        let newest = self.app.seen.application.as_ref().and_then(|a| a.history.last());
+        if let Some(newest) = newest.filter(|newest| newest.revisions != adopting.revisions) {
+            // What runs changed without an operation of its own to be judged.
+            adopting.revisions = newest.revisions.clone();
+            adopting.passed.clear();
+            adopting.next_round_at = self.context.now;
+            self.app.state.phase = Phase::Adopting(adopting);
+            return true;
         }
         let eligible = self.eligible(&adopting);
         if eligible && self.context.policy.slos.iter().all(|slo| adopting.passed.contains(&slo.name)) {

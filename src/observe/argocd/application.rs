@@ -338,7 +338,9 @@ impl OperationState {
             finished_at: self.finished_at.0,
             retry_count: self.retry_count.0.unwrap_or_default(),
             dry_run: sync.dry_run.0 == Some(true),
-            partial: sync.resources.elements().next().is_some() || sync.manifests.elements().next().is_some(),
+            // Argo CD itself names resources when it heals, and may bring a new revision that way.
+            partial: by.automated.0 != Some(true)
+                && (sync.resources.elements().next().is_some() || sync.manifests.elements().next().is_some()),
             resource_failed: result.resources.elements().any(ResourceResult::failed),
             spec_digest: source_digest(result.source.get(), &applied),
             message: self.message.text().chars().take(MESSAGE_CHARS_MAX).collect(),
