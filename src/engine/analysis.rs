@@ -164,8 +164,6 @@ pub struct PastRevert {
     pub quarantine: String,
     /// When it was pushed.
     pub at: Timestamp,
-    /// Whether this daemon's push put it there (and not another cluster's, or a person's).
-    pub ours: bool,
 }
 
 /// What is sick while no analysis runs.

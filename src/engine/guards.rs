@@ -163,7 +163,7 @@ mod tests {
 
     fn past(bad: char, revert: char, second: i64) -> PastRevert {
         let (bad, revert) = (commit(bad), commit(revert));
-        PastRevert { bad, revert, quarantine: String::new(), at: at(second), ours: true }
+        PastRevert { bad, revert, quarantine: String::new(), at: at(second) }
     }
 
     const NOW: i64 = 1_000_000;

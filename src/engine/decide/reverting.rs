@@ -171,7 +171,6 @@ impl Turn<'_> {
             revert: record.revert.clone(),
             quarantine: record.quarantine.clone(),
             at: now,
-            ours: !already,
         });
         let stage = Stage::Landing { since: now, next_refresh_at: now, asked: None };
         self.app.state.phase =
