@@ -217,6 +217,32 @@ pub enum Refusal {
         /// Bad.
         bad: Revision,
     },
+    /// The branch has none of the application's files any more, though bad had.
+    #[error(
+        "none of the application's files is on branch `{branch}` any more: they were moved or removed since"
+    )]
+    Gone {
+        /// The branch.
+        branch: String,
+    },
+    /// The revert would touch what the policy says must never be reverted.
+    #[error("the revert would touch `{file}`, and {rule} must never be reverted")]
+    NeverRevert {
+        /// What says so: a path or a kind.
+        rule: String,
+        /// The file.
+        file: String,
+    },
+    /// The revert would undo what a commit says must not be undone.
+    #[error(
+        "{commit}, which changed `{file}`, says by its trailer `Lastgood: skip` that it must not be reverted"
+    )]
+    Skipped {
+        /// The commit.
+        commit: Revision,
+        /// The file.
+        file: String,
+    },
     /// The planned commit would change a file outside the footprint: a fault of ours.
     #[error("the planned revert would change `{file}`, which is not in the footprint; please report this")]
     OutsideFootprint {

@@ -1,12 +1,27 @@
 //! Plans over histories that nobody thought of.
 
 use git2::{Oid, Repository, Signature, Time};
-use lastgood::act::git::plan::{Found, Request, Stop, plan};
+use lastgood::act::git::never::Never;
+use lastgood::act::git::plan::{Found, OnConflict, Request, Stop, plan};
 use lastgood::act::git::{Footprint, Git};
 use lastgood::engine::action::Refusal;
 use proptest::prelude::*;
 
-use super::{Story, git_repo::git, order};
+use super::{Story, git_repo::git};
+
+fn request<'a>(good: Oid, bad: Oid, tip: Oid, footprint: &'a Footprint, never: &'a Never) -> Request<'a> {
+    Request {
+        good,
+        bad,
+        tip,
+        branch: "main",
+        footprint,
+        at_bad: footprint,
+        rollback: None,
+        on_conflict: OnConflict::Hold,
+        never,
+    }
+}
 
 /// A commit of a random history: some files of two folders and the root set to one of a few contents, or removed.
 #[derive(Clone, Debug)]
@@ -81,11 +96,11 @@ proptest! {
         }
         let (good, bad) = (history[good], history[(good + bad).min(history.len() - 1)]);
         let tip = *history.last().unwrap();
-        let order = order("file:///x", &good.to_string(), &bad.to_string());
         let footprint = Footprint::new(&["apps/shop"]).unwrap();
         let root = |id: Oid| repo.find_commit(id).unwrap().tree_id();
         let folder = |tree: Oid| blob_of(&repo, tree, "apps/shop");
-        let request = Request { order: &order, footprint: &footprint, branch: "main", tip };
+        let never = Never::default();
+        let request = request(good, bad, tip, &footprint, &never);
         match plan(&repo, &request) {
             Ok(Found::Plan(plan)) => {
                 prop_assert_ne!(plan.tree, root(tip));
@@ -102,6 +117,7 @@ proptest! {
             Err(Stop::Refused(Refusal::NothingToRevert { .. })) => {
                 prop_assert_eq!(folder(root(good)), folder(root(bad)));
             }
+            Err(Stop::Refused(Refusal::Gone { .. })) => prop_assert_eq!(folder(root(tip)), None),
             Err(Stop::Refused(Refusal::Unsupported { .. })) => prop_assert_eq!(folder(root(good)), None),
             Err(Stop::Conflict(files)) => {
                 prop_assert!(files.iter().all(|file| footprint.contains(file)));
@@ -124,8 +140,9 @@ fn a_shallow_boundary_is_refused_where_libgit2_would_see_a_first_commit() {
     let boundary = repo.find_commit(story.bad.parse().unwrap()).unwrap();
     assert_eq!(boundary.parent_count(), 0, "libgit2 hides the parents");
     let footprint = Footprint::new(&["apps/shop"]).unwrap();
-    let order = order(&url, &story.good, &story.bad);
-    let request = Request { order: &order, footprint: &footprint, branch: "main", tip: tip.parse().unwrap() };
+    let id = |text: &str| text.parse().unwrap();
+    let never = Never::default();
+    let request = request(id(&story.good), id(&story.bad), id(&tip), &footprint, &never);
     let stop = plan(&repo, &request).unwrap_err();
     assert!(matches!(&stop, Stop::Refused(Refusal::Shallow { at }) if at.as_str() == story.bad), "{stop:?}");
 }
@@ -156,9 +173,9 @@ fn a_large_repository_is_not_read_as_a_whole() {
     let tree = repo.find_tree(update.create_updated(&repo, &root).unwrap()).unwrap();
     let parent = repo.find_commit(good).unwrap();
     let bad = repo.commit(None, &signature, &signature, "bad", &tree, &[&parent]).unwrap();
-    let order = order("file:///x", &good.to_string(), &bad.to_string());
     let footprint = Footprint::new(&["apps/app-0500"]).unwrap();
-    let request = Request { order: &order, footprint: &footprint, branch: "main", tip: bad };
+    let never = Never::default();
+    let request = request(good, bad, bad, &footprint, &never);
     let started = std::time::Instant::now();
     let Ok(Found::Plan(plan)) = plan(&repo, &request) else { panic!("no plan") };
     let took = started.elapsed();

@@ -47,6 +47,35 @@ impl<'r> History<'r> {
         between(self.repo, &[old], new)
     }
 
+    /// The commits after `old` up to `tip` that touch the footprint, newest first; merges off the line repeat others.
+    pub(crate) fn newer(&mut self, old: Oid, tip: Oid) -> Result<Vec<Oid>, git2::Error> {
+        let mut newer = Vec::new();
+        for commit in self.between(old, tip)? {
+            if self.touches(commit)? {
+                newer.push(commit);
+            }
+        }
+        Ok(newer)
+    }
+
+    /// The newest commit on the first-parent line before `bad` whose footprint differs from bad's.
+    ///
+    /// The first-parent line, since only what was the branch's tip once can have been live.
+    pub(crate) fn newest_differing(&mut self, bad: Oid) -> Result<Option<Oid>, Stop> {
+        let content = self.snapshot(bad)?;
+        let mut at = bad;
+        loop {
+            self.has_parents(at)?;
+            let Some(parent) = self.repo.find_commit(at)?.parent_ids().next() else { return Ok(None) };
+            if Snapshot::of(self.repo, Some(self.repo.find_commit(parent)?.tree_id()), self.footprint)?
+                != content
+            {
+                return Ok(Some(parent));
+            }
+            at = parent;
+        }
+    }
+
     /// The culprit range: what made the footprint differ between good and bad.
     ///
     /// Merges off the branch's own line are left out: seen from their first parent they repeat what the branch had.

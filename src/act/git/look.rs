@@ -6,8 +6,7 @@ use git2::Oid;
 
 use super::history::{self, Culprits, History};
 use super::message::{TRAILER_APPLICATION, TRAILER_BAD, TRAILER_ROLLBACK, reverted, trailer, trailers};
-use super::plan::{self, Range, Request, Stop};
-use crate::engine::action::RevertOrder;
+use super::plan::{self, Range, Rollback, Stop};
 
 /// What a commit's message says of reverts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,14 +24,14 @@ enum Mark {
 /// The commit after bad that says that it undid the culprits; ours before anybody else's, else the newest.
 pub(crate) fn for_marked_revert(
     history: &mut History<'_>,
-    request: &Request<'_>,
+    rollback: &Rollback<'_>,
     range: &Range,
     culprits: &Culprits,
 ) -> Result<Option<Oid>, Stop> {
     let mut somebodys = None;
     for commit in history.between(range.bad, range.tip)? {
         let message = history::message(history.repo, commit)?;
-        let Some(mark) = mark(request.order, culprits, &message) else { continue };
+        let Some(mark) = mark(rollback, range, culprits, &message) else { continue };
         // The mark alone is not enough: in a repository of several applications the same culprit is reverted
         // once for each, and each revert touches its own files only.
         if !history.touches(commit)? {
@@ -58,19 +57,19 @@ fn leaves_nothing(history: &History<'_>, range: &Range, commit: Oid) -> Result<b
     }
 }
 
-fn mark(order: &RevertOrder, culprits: &Culprits, message: &str) -> Option<Mark> {
+fn mark(own: &Rollback<'_>, range: &Range, culprits: &Culprits, message: &str) -> Option<Mark> {
     let trailers = trailers(message);
     let Some(rollback) = trailer(&trailers, TRAILER_ROLLBACK) else {
         let is_culprit = |id: &str| culprits.all.iter().any(|c| c.to_string().starts_with(id));
         return reverted(message).any(is_culprit).then_some(Mark::Persons);
     };
-    if rollback == order.rollback {
+    if rollback == own.id {
         return Some(Mark::Ours);
     }
-    if trailer(&trailers, TRAILER_BAD) != Some(order.bad.as_str()) {
+    if trailer(&trailers, TRAILER_BAD) != Some(range.bad.to_string().as_str()) {
         return None;
     }
-    let same = trailer(&trailers, TRAILER_APPLICATION) == Some(order.app.to_string().as_str());
+    let same = trailer(&trailers, TRAILER_APPLICATION) == Some(own.app.to_string().as_str());
     Some(if same { Mark::Daemons } else { Mark::OtherApplication })
 }
 

@@ -1,7 +1,13 @@
-//! The three-way merge of one path: base is bad, ours is the branch's tip, theirs is last good.
+//! The three-way merge of a footprint: base is bad, ours is the branch's tip, theirs is last good.
+//!
+//! Path by path, so that only what differs is read. Where a file is gone on one side it may have moved: then, and only
+//! then, [`renames`](super::renames) merges the footprint as a whole.
 
-use git2::{FileMode, MergeFileInput, Oid, Repository};
+use git2::{FileFavor, FileMode, MergeFileInput, MergeFileOptions, Oid, Repository};
 
+use super::attributes::{Attributes, Driver};
+use super::footprint::Footprint;
+use super::renames;
 use super::tree::{self, Entry, Folder};
 
 /// Files above this size are not merged by lines: nobody edits such a manifest by hand, and the merge is quadratic.
@@ -10,12 +16,47 @@ const MERGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of a file is searched for a NUL byte to tell binary from text, as Git does.
 const BINARY_PROBE_BYTES: usize = 8000;
 
+/// Merges the footprint of the trees base, ours and theirs into ours; or the conflicting paths, sorted.
+pub(crate) fn footprint(
+    repo: &Repository,
+    footprint: &Footprint,
+    roots: [Oid; 3],
+) -> Result<Result<Oid, Vec<Vec<u8>>>, git2::Error> {
+    let [base, ours, theirs] = roots;
+    let mut merge = Merge { attributes: Attributes::new(repo, ours), repo, conflicts: vec![], moved: false };
+    let mut entries = Vec::new();
+    for path in footprint.roots() {
+        let sides = Sides {
+            base: tree::entry_at(repo, base, path)?,
+            ours: tree::entry_at(repo, ours, path)?,
+            theirs: tree::entry_at(repo, theirs, path)?,
+        };
+        let merged = merge.path(path, sides)?;
+        if merged != sides.ours {
+            entries.push((path.clone(), merged));
+        }
+    }
+    let Merge { attributes, mut conflicts, moved, .. } = merge;
+    if moved {
+        return renames::merge(repo, footprint, roots, &attributes);
+    }
+    if conflicts.is_empty() {
+        match tree::put_all(repo, ours, &entries)? {
+            Ok(tree) => return Ok(Ok(tree)),
+            Err(files) => conflicts = files,
+        }
+    }
+    conflicts.sort();
+    conflicts.dedup();
+    Ok(Err(conflicts))
+}
+
 /// One path in the three trees.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sides {
-    pub(crate) base: Option<Entry>,
-    pub(crate) ours: Option<Entry>,
-    pub(crate) theirs: Option<Entry>,
+struct Sides {
+    base: Option<Entry>,
+    ours: Option<Entry>,
+    theirs: Option<Entry>,
 }
 
 impl Sides {
@@ -23,14 +64,21 @@ impl Sides {
         [self.base, self.ours, self.theirs]
     }
 
-    /// Whether one look at the ids tells what the merge results in.
-    fn is_trivial(self) -> bool {
-        self.base == self.theirs || self.ours == self.theirs || self.ours == self.base
+    /// What the merge results in, when one look at the ids tells.
+    fn trivial(self) -> Option<Option<Entry>> {
+        if self.ours == self.base {
+            Some(self.theirs)
+        } else if self.base == self.theirs || self.ours == self.theirs {
+            Some(self.ours)
+        } else {
+            None
+        }
     }
 
-    /// What a trivial merge results in.
-    fn result(self) -> Option<Entry> {
-        if self.ours == self.base { self.theirs } else { self.ours }
+    /// Whether both sides changed what was there, and one or both removed it: it may be somewhere else now.
+    fn may_have_moved(self) -> bool {
+        let gone = |side: Option<Entry>| self.base.is_some() && side.is_none();
+        self.ours != self.base && self.theirs != self.base && (gone(self.ours) || gone(self.theirs))
     }
 
     /// The three folders, when no side is anything but a folder; a missing folder counts as an empty one.
@@ -48,81 +96,94 @@ impl Sides {
     }
 }
 
-/// Merges one path and everything below it; conflicting paths are added to `conflicts`.
-pub(crate) fn merge(
-    repo: &Repository,
-    path: &[u8],
-    sides: Sides,
-    conflicts: &mut Vec<Vec<u8>>,
-) -> Result<Option<Entry>, git2::Error> {
-    if sides.is_trivial() {
-        return Ok(sides.result());
-    }
-    if let Some(folders) = sides.folders() {
-        return merge_folders(repo, path, folders, conflicts);
-    }
-    if let Some([base, ours, theirs]) = sides.files()
-        && let Some(oid) = merge_text(repo, path, base.oid, ours.oid, theirs.oid)?
-    {
-        // Regular files have but two modes, so that two of three sides always agree.
-        let mode = if ours.mode == base.mode { theirs.mode } else { ours.mode };
-        return Ok(Some(Entry { mode, oid }));
-    }
-    conflicts.push(path.to_vec());
-    Ok(sides.ours)
+struct Merge<'r> {
+    repo: &'r Repository,
+    attributes: Attributes<'r>,
+    conflicts: Vec<Vec<u8>>,
+    /// Whether something that both sides changed is gone on one: a look path by path is not enough.
+    moved: bool,
 }
 
-fn merge_folders(
-    repo: &Repository,
-    path: &[u8],
-    folders: [Option<Oid>; 3],
-    conflicts: &mut Vec<Vec<u8>>,
-) -> Result<Option<Entry>, git2::Error> {
-    let [base_id, ours_id, theirs_id] = folders;
-    let (base, ours) = (Folder::read(repo, base_id)?, Folder::read(repo, ours_id)?);
-    let theirs = Folder::read(repo, theirs_id)?;
-    let mut changes = Vec::new();
-    for name in tree::names(&[&base, &ours, &theirs]) {
-        let sides = Sides { base: base.child(&name), ours: ours.child(&name), theirs: theirs.child(&name) };
-        let merged = merge(repo, &tree::join(path, &name), sides, conflicts)?;
-        if merged != sides.ours {
-            changes.push((name, merged));
+impl Merge<'_> {
+    /// Merges one path and everything below it.
+    fn path(&mut self, path: &[u8], sides: Sides) -> Result<Option<Entry>, git2::Error> {
+        let folders = sides.folders();
+        // Two sides that agree may still have removed a file that each of them moved elsewhere, so such folders are
+        // looked into.
+        let agree = sides.ours == sides.theirs && sides.ours != sides.base && folders.is_some();
+        if let Some(result) = sides.trivial().filter(|_| !agree) {
+            self.moved |= sides.may_have_moved();
+            return Ok(result);
         }
+        if let Some(folders) = folders {
+            return self.folders(path, folders);
+        }
+        if sides.may_have_moved() {
+            self.moved = true;
+        } else if let Some([base, ours, theirs]) = sides.files()
+            && let Some(oid) = self.text(path, base.oid, ours.oid, theirs.oid)?
+        {
+            // Regular files have but two modes, so that two of three sides always agree.
+            let mode = if ours.mode == base.mode { theirs.mode } else { ours.mode };
+            return Ok(Some(Entry { mode, oid }));
+        }
+        self.conflicts.push(path.to_vec());
+        Ok(sides.ours)
     }
-    if changes.is_empty() {
-        return Ok(ours_id.map(Entry::folder));
-    }
-    tree::write(repo, ours.tree(), &changes)
-}
 
-/// Merges by lines; none when the lines conflict or the file is not text.
-fn merge_text(
-    repo: &Repository,
-    path: &[u8],
-    base: Oid,
-    ours: Oid,
-    theirs: Oid,
-) -> Result<Option<Oid>, git2::Error> {
-    if base == theirs || ours == theirs {
-        return Ok(Some(ours));
+    fn folders(&mut self, path: &[u8], folders: [Option<Oid>; 3]) -> Result<Option<Entry>, git2::Error> {
+        let [base_id, ours_id, theirs_id] = folders;
+        let (base, ours) = (Folder::read(self.repo, base_id)?, Folder::read(self.repo, ours_id)?);
+        let theirs = Folder::read(self.repo, theirs_id)?;
+        let one_side_is_gone = base_id.is_some() && (ours_id.is_none() || theirs_id.is_none());
+        let mut changes = Vec::new();
+        for name in tree::names(&[&base, &ours, &theirs]) {
+            let sides =
+                Sides { base: base.child(&name), ours: ours.child(&name), theirs: theirs.child(&name) };
+            // New in a folder that the other side moved: it may have to move too.
+            self.moved |= one_side_is_gone && sides.base.is_none();
+            let merged = self.path(&tree::join(path, &name), sides)?;
+            if merged != sides.ours {
+                changes.push((name, merged));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(ours_id.map(Entry::folder));
+        }
+        tree::write(self.repo, ours.tree(), &changes)
     }
-    if ours == base {
-        return Ok(Some(theirs));
+
+    /// Merges by lines; none when the lines conflict or the file is not text.
+    fn text(&self, path: &[u8], base: Oid, ours: Oid, theirs: Oid) -> Result<Option<Oid>, git2::Error> {
+        if base == theirs || ours == theirs {
+            return Ok(Some(ours));
+        }
+        if ours == base {
+            return Ok(Some(theirs));
+        }
+        let mut options = MergeFileOptions::new();
+        match self.attributes.driver(path)? {
+            Driver::Text => {}
+            Driver::Union => {
+                options.favor(FileFavor::Union);
+            }
+            Driver::Binary | Driver::Custom => return Ok(None),
+        }
+        let blobs = [self.repo.find_blob(base)?, self.repo.find_blob(ours)?, self.repo.find_blob(theirs)?];
+        if blobs.iter().any(|b| b.size() > MERGE_BYTES_MAX || is_binary(b.content())) {
+            return Ok(None);
+        }
+        let [base, ours, theirs] = blobs.each_ref().map(|blob| {
+            let mut input = MergeFileInput::new();
+            input.content(blob.content()).mode(Some(FileMode::Blob));
+            input
+        });
+        let merged = git2::merge_file(&base, &ours, &theirs, Some(&mut options))?;
+        if !merged.is_automergeable() {
+            return Ok(None);
+        }
+        self.repo.blob(merged.content()).map(Some)
     }
-    let blobs = [repo.find_blob(base)?, repo.find_blob(ours)?, repo.find_blob(theirs)?];
-    if blobs.iter().any(|b| b.size() > MERGE_BYTES_MAX || is_binary(b.content())) {
-        return Ok(None);
-    }
-    let [base, ours, theirs] = blobs.each_ref().map(|blob| {
-        let mut input = MergeFileInput::new();
-        input.content(blob.content()).path(path).mode(Some(FileMode::Blob));
-        input
-    });
-    let merged = git2::merge_file(&base, &ours, &theirs, None)?;
-    if !merged.is_automergeable() {
-        return Ok(None);
-    }
-    repo.blob(merged.content()).map(Some)
 }
 
 fn is_binary(content: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! The revert's commit message in Git's own form, and reading the trailers of any commit back.
 
-use crate::engine::action::{Culprit, RevertOrder};
+use crate::engine::action::Culprit;
+use crate::engine::facts::Revision;
 
 /// Names the application, `namespace/name`.
 pub const TRAILER_APPLICATION: &str = "Lastgood-Application";
@@ -22,6 +23,27 @@ const EVIDENCE_LINES_MAX: usize = 20;
 /// The most culprits named in one message; a longer range is for `git log`.
 const CULPRITS_MAX: usize = 50;
 
+/// What a message tells of a rollback.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    /// The application's name, for the subject.
+    pub(crate) name: &'a str,
+    /// The application, `namespace/name`.
+    pub(crate) app: &'a str,
+    /// The daemon's cluster; empty where a person rolls back.
+    pub(crate) cluster: &'a str,
+    /// Names the rollback.
+    pub(crate) rollback: &'a str,
+    /// Bad.
+    pub(crate) bad: &'a Revision,
+    /// Last good.
+    pub(crate) good: &'a Revision,
+    /// Why, one sentence each.
+    pub(crate) evidence: &'a [String],
+    /// The commits that are undone.
+    pub(crate) undone: &'a Undone<'a>,
+}
+
 /// What a message says about the commits that are undone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Undone<'a> {
@@ -32,26 +54,29 @@ pub(crate) struct Undone<'a> {
 }
 
 /// Writes the message.
-pub(crate) fn compose(order: &RevertOrder, undone: &Undone<'_>) -> String {
+pub(crate) fn compose(told: &Told<'_>) -> String {
+    let undone = told.undone;
     let subject = match &undone.single {
         Some((culprit, _)) => format!("Revert \"{}\"", one_line(&culprit.subject, SUBJECT_CHARS_MAX)),
         None => {
-            format!("Revert {} to {}", one_line(&order.app.name, SUBJECT_CHARS_MAX), order.good.short())
+            format!("Revert {} to {}", one_line(told.name, SUBJECT_CHARS_MAX), told.good.short())
         }
     };
     let mut paragraphs = vec![subject, reverts(undone)];
-    if !order.evidence.is_empty() {
-        paragraphs.push(evidence(order));
+    if !told.evidence.is_empty() {
+        paragraphs.push(evidence(told));
     }
     let trailers = [
-        (TRAILER_APPLICATION, order.app.to_string()),
-        (TRAILER_CLUSTER, order.cluster.clone()),
-        (TRAILER_BAD, order.bad.to_string()),
-        (TRAILER_GOOD, order.good.to_string()),
-        (TRAILER_ROLLBACK, order.rollback.clone()),
+        (TRAILER_APPLICATION, told.app),
+        (TRAILER_CLUSTER, told.cluster),
+        (TRAILER_BAD, told.bad.as_str()),
+        (TRAILER_GOOD, told.good.as_str()),
+        (TRAILER_ROLLBACK, told.rollback),
     ];
-    let trailers = trailers.map(|(key, value)| format!("{key}: {}", one_line(&value, EVIDENCE_CHARS_MAX)));
-    paragraphs.push(trailers.join("\n"));
+    let known = trailers.into_iter().filter(|(_, value)| !value.is_empty());
+    let lines: Vec<_> =
+        known.map(|(key, value)| format!("{key}: {}", one_line(value, EVIDENCE_CHARS_MAX))).collect();
+    paragraphs.push(lines.join("\n"));
     paragraphs.join("\n\n") + "\n"
 }
 
@@ -79,16 +104,17 @@ fn reverts(undone: &Undone<'_>) -> String {
 }
 
 // The dash keeps a sentence from being read as anything else: a divider (`---`), a comment or a trailer.
-fn evidence(order: &RevertOrder) -> String {
-    let mut lines = vec![format!(
-        "lastgood rolled {} back on cluster {}:",
-        one_line(&order.app.to_string(), SUBJECT_CHARS_MAX),
-        one_line(&order.cluster, SUBJECT_CHARS_MAX)
-    )];
-    for sentence in order.evidence.iter().take(EVIDENCE_LINES_MAX) {
+fn evidence(told: &Told<'_>) -> String {
+    let on_cluster = match told.cluster {
+        "" => String::new(),
+        cluster => format!(" on cluster {}", one_line(cluster, SUBJECT_CHARS_MAX)),
+    };
+    let mut lines =
+        vec![format!("lastgood rolled {} back{on_cluster}:", one_line(told.app, SUBJECT_CHARS_MAX))];
+    for sentence in told.evidence.iter().take(EVIDENCE_LINES_MAX) {
         lines.push(format!("- {}", one_line(sentence, EVIDENCE_CHARS_MAX)));
     }
-    let more = order.evidence.len().saturating_sub(EVIDENCE_LINES_MAX);
+    let more = told.evidence.len().saturating_sub(EVIDENCE_LINES_MAX);
     if more > 0 {
         lines.push(format!("- and {more} more reasons"));
     }

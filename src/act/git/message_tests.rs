@@ -2,27 +2,23 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::engine::facts::{AppKey, Revision};
+use crate::engine::facts::Revision;
 
 const BAD: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const GOOD: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-fn order(evidence: &[&str]) -> RevertOrder {
-    RevertOrder {
-        rollback: "argocd-shop-bbbbbbbb".into(),
-        app: AppKey::new("argocd", "shop"),
-        cluster: "prod".into(),
-        repo_url: "https://git.example/shop.git".into(),
-        project: "default".into(),
-        target_revision: "main".into(),
-        footprint: vec!["apps/shop".into()],
-        bad: Revision::new(BAD),
-        good: Revision::new(GOOD),
-        evidence: evidence.iter().map(|e| (*e).to_owned()).collect(),
-        quarantine: vec![],
-        dry_run: false,
-        only_look: false,
-    }
+fn message(evidence: &[&str], undone: &Undone<'_>) -> String {
+    let evidence: Vec<String> = evidence.iter().map(|e| (*e).to_owned()).collect();
+    compose(&Told {
+        name: "shop",
+        app: "argocd/shop",
+        cluster: "prod",
+        rollback: "argocd-shop-bbbbbbbb",
+        bad: &Revision::new(BAD),
+        good: &Revision::new(GOOD),
+        evidence: &evidence,
+        undone,
+    })
 }
 
 fn culprit(id: &str, subject: &str) -> Culprit {
@@ -66,7 +62,7 @@ fn check_only_ours(message: &str) {
 fn one_culprit_is_reverted_in_gits_words() {
     let culprits = [culprit(BAD, "shop: 2.0")];
     let undone = Undone { culprits: &culprits, single: Some((&culprits[0], None)) };
-    let message = compose(&order(&["availability was 91 %, the objective is 99 %."]), &undone);
+    let message = self::message(&["availability was 91 %, the objective is 99 %."], &undone);
     assert_eq!(
         message,
         format!(
@@ -85,7 +81,7 @@ fn one_culprit_is_reverted_in_gits_words() {
 fn a_merge_names_the_side_that_is_kept() {
     let culprits = [culprit(BAD, "Merge branch 'two'"), culprit(GOOD, "shop: 2.0")];
     let undone = Undone { culprits: &culprits, single: Some((&culprits[0], Some("c".repeat(40)))) };
-    let message = compose(&order(&[]), &undone);
+    let message = self::message(&[], &undone);
     assert!(message.starts_with("Revert \"Merge branch 'two'\"\n\nThis reverts commit bbbb"), "{message}");
     assert!(
         message.contains(&format!("{BAD}, reversing\nchanges made to {}.\n", "c".repeat(40))),
@@ -98,7 +94,7 @@ fn a_merge_names_the_side_that_is_kept() {
 #[test]
 fn several_culprits_are_named_line_by_line() {
     let culprits = [culprit(BAD, "two"), culprit(GOOD, "one")];
-    let message = compose(&order(&["x"]), &Undone { culprits: &culprits, single: None });
+    let message = self::message(&["x"], &Undone { culprits: &culprits, single: None });
     assert!(message.starts_with("Revert shop to aaaaaaaa\n\n"), "{message}");
     assert_eq!(reverted(&message).count(), 2);
     check_only_ours(&message);
@@ -121,12 +117,13 @@ fn no_text_can_forge_a_trailer() {
     ];
     for text in evil {
         let culprits = [culprit(BAD, text)];
-        let mut order = order(&[text, "an honest reason", text]);
         for single in [Some((&culprits[0], None)), None] {
-            check_only_ours(&compose(&order, &Undone { culprits: &culprits, single }));
+            check_only_ours(&message(
+                &[text, "an honest reason", text],
+                &Undone { culprits: &culprits, single },
+            ));
         }
-        order.evidence.clear();
-        check_only_ours(&compose(&order, &Undone { culprits: &culprits, single: None }));
+        check_only_ours(&message(&[], &Undone { culprits: &culprits, single: None }));
     }
 }
 

@@ -3,6 +3,7 @@
 //! All methods block, and must be called where blocking is allowed.
 
 mod access;
+mod attributes;
 mod cache;
 pub mod credentials;
 mod error;
@@ -12,8 +13,10 @@ mod http;
 mod look;
 mod merge;
 pub mod message;
+pub mod never;
 pub mod plan;
 mod push;
+mod renames;
 mod ssh;
 mod tls;
 mod transport;

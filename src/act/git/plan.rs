@@ -5,22 +5,54 @@ use git2::{Oid, Repository};
 use super::footprint::Footprint;
 use super::history::{self, Culprits, History, revision};
 use super::look;
-use super::merge::{self, Sides};
+use super::merge;
+use super::never::{self, Never};
 use super::tree::{self, Snapshot};
-use crate::engine::action::{Refusal, RevertOrder};
-use crate::engine::facts::Revision;
+use crate::engine::action::Refusal;
+use crate::engine::facts::{AppKey, Revision};
 
 /// What a plan starts from.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The order.
-    pub order: &'a RevertOrder,
-    /// Its footprint.
-    pub footprint: &'a Footprint,
-    /// The branch's name.
-    pub branch: &'a str,
+    /// Last good.
+    pub good: Oid,
+    /// Bad.
+    pub bad: Oid,
     /// The branch's tip.
     pub tip: Oid,
+    /// The branch's name.
+    pub branch: &'a str,
+    /// What the application is rendered from at good and at bad: nothing else may change.
+    pub footprint: &'a Footprint,
+    /// What it is rendered from at bad alone: its content there is what is quarantined.
+    pub at_bad: &'a Footprint,
+    /// The rollback that this belongs to; none for a person who asks offline, whose wish counts more than history.
+    pub rollback: Option<Rollback<'a>>,
+    /// What to do where later commits changed the same lines.
+    pub on_conflict: OnConflict,
+    /// What must not be reverted.
+    pub never: &'a Never,
+}
+
+/// By what a rollback is known in a branch's history.
+#[derive(Clone, Copy, Debug)]
+pub struct Rollback<'a> {
+    /// Its name.
+    pub id: &'a str,
+    /// Whose it is.
+    pub app: &'a AppKey,
+    /// Content that was rolled back before: if bad holds it, refuse.
+    pub quarantine: &'a [String],
+}
+
+/// What to do where later commits changed the same lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Plan nothing.
+    #[default]
+    Hold,
+    /// Put the footprint back to exactly what it was at last good; what others changed in it since is lost.
+    Restore,
 }
 
 /// What there is to do.
@@ -59,6 +91,10 @@ pub struct Evidence {
     pub single: Option<Oid>,
     /// The files that the revert changes.
     pub files: Vec<Vec<u8>>,
+    /// The commits after bad that touch the footprint, newest first: one of them may be the fix.
+    pub newer: Vec<Oid>,
+    /// The files where later changes were given up, with [`OnConflict::Restore`].
+    pub restored: Vec<Vec<u8>>,
     /// The content of the footprint at bad.
     pub content: String,
 }
@@ -92,40 +128,54 @@ pub fn plan(repo: &Repository, request: &Request<'_>) -> Result<Found, Stop> {
     let range = Range::check(&history, request)?;
     let at_good = history.snapshot(range.good)?;
     let at_bad = history.snapshot(range.bad)?;
-    let content = at_bad.digest(request.footprint)?;
+    let bad_tree = repo.find_commit(range.bad)?.tree_id();
+    let content = Snapshot::of(repo, Some(bad_tree), request.at_bad)?.digest(request.at_bad)?;
     let culprits = history.culprits(range.good, range.bad)?;
 
-    if let Some(commit) = look::for_marked_revert(&mut history, request, &range, &culprits)? {
-        if history.snapshot(range.tip)? == at_bad {
+    if let Some(rollback) = &request.rollback {
+        if let Some(commit) = look::for_marked_revert(&mut history, rollback, &range, &culprits)? {
+            if history.snapshot(range.tip)? == at_bad {
+                return Err(Refusal::ContentReturned { bad: revision(range.bad) }.into());
+            }
+            return already(repo, request.footprint, commit, culprits, content);
+        }
+        if look::is_rollback(&mut history, &range)? {
+            return Err(Refusal::BadIsARollback { bad: revision(range.bad) }.into());
+        }
+        if rollback.quarantine.contains(&content) {
             return Err(Refusal::ContentReturned { bad: revision(range.bad) }.into());
         }
-        return already(repo, request.footprint, commit, culprits, content);
-    }
-    if look::is_rollback(&mut history, &range)? {
-        return Err(Refusal::BadIsARollback { bad: revision(range.bad) }.into());
-    }
-    if request.order.quarantine.contains(&content) {
-        return Err(Refusal::ContentReturned { bad: revision(range.bad) }.into());
     }
     if at_good == at_bad {
         let (good, bad) = (revision(range.good), revision(range.bad));
         return Err(Refusal::NothingToRevert { good, bad }.into());
     }
     refuse_deletion(&at_good, &range)?;
+    if history.snapshot(range.tip)?.is_empty() && !at_bad.is_empty() {
+        return Err(Refusal::Gone { branch: request.branch.to_owned() }.into());
+    }
 
-    let new = merged(repo, request.footprint, &range)?;
     let old = repo.find_commit(range.tip)?.tree_id();
+    let (new, restored) = match merged(repo, request.footprint, &range) {
+        Err(Stop::Conflict(files)) if request.on_conflict == OnConflict::Restore => {
+            (restored(repo, request.footprint, &range)?, files)
+        }
+        other => (other?, Vec::new()),
+    };
+    let newer = history.newer(range.bad, range.tip)?;
     if new == old {
-        let commit = newest_touching(&mut history, &range)?;
+        let commit = newer.first().copied().unwrap_or(range.tip);
         return already(repo, request.footprint, commit, culprits, content);
     }
     let files = tree::changed(repo, old, new)?;
     if let Some(file) = files.iter().find(|file| !request.footprint.contains(file)) {
-        let file = String::from_utf8_lossy(file).into_owned();
+        let file = quoted(file);
         return Err(Refusal::OutsideFootprint { file }.into());
     }
+    never::check(repo, request.never, &culprits.all, old, new, &files)?;
     let Culprits { all, single } = culprits;
-    Ok(Found::Plan(Plan { tree: new, evidence: Evidence { culprits: all, single, files, content } }))
+    let evidence = Evidence { culprits: all, single, files, newer, restored, content };
+    Ok(Found::Plan(Plan { tree: new, evidence }))
 }
 
 /// The three commits of a plan, known to be at hand and in order.
@@ -138,11 +188,11 @@ pub(crate) struct Range {
 
 impl Range {
     fn check(history: &History<'_>, request: &Request<'_>) -> Result<Self, Stop> {
-        let order = request.order;
-        let range = Self { good: commit_id(&order.good)?, bad: commit_id(&order.bad)?, tip: request.tip };
+        let range = Self { good: request.good, bad: request.bad, tip: request.tip };
+        let (good, bad) = (revision(range.good), revision(range.bad));
         let not_on_branch =
-            || Refusal::BadNotOnBranch { bad: order.bad.clone(), branch: request.branch.to_owned() };
-        let not_ancestor = || Refusal::GoodNotAncestor { good: order.good.clone(), bad: order.bad.clone() };
+            || Refusal::BadNotOnBranch { bad: bad.clone(), branch: request.branch.to_owned() };
+        let not_ancestor = || Refusal::GoodNotAncestor { good: good.clone(), bad: bad.clone() };
         // A commit may be missing because history was rewritten, or because it is cut off: the latter is said first.
         if !history.has_commit(range.bad)? {
             history.complete(range.tip, None)?;
@@ -187,43 +237,17 @@ fn refuse_deletion(at_good: &Snapshot, range: &Range) -> Result<(), Stop> {
 /// The tip's tree with the footprint merged: base is bad, ours the tip, theirs last good.
 pub(crate) fn merged(repo: &Repository, footprint: &Footprint, range: &Range) -> Result<Oid, Stop> {
     let root = |commit: Oid| repo.find_commit(commit).map(|c| c.tree_id());
-    let (base, ours, theirs) = (root(range.bad)?, root(range.tip)?, root(range.good)?);
-    let mut result = Some(tree::Entry::folder(ours));
-    let mut conflicts = Vec::new();
-    for path in footprint.roots() {
-        let sides = Sides {
-            base: tree::entry_at(repo, base, path)?,
-            ours: tree::entry_at(repo, ours, path)?,
-            theirs: tree::entry_at(repo, theirs, path)?,
-        };
-        let merged = merge::merge(repo, path, sides, &mut conflicts)?;
-        if merged == sides.ours {
-            continue;
-        }
-        match tree::put(repo, result.map(|e| e.oid), path, merged)? {
-            Ok(new) => result = new,
-            Err(file) => conflicts.push(file),
-        }
-    }
-    if !conflicts.is_empty() {
-        conflicts.sort();
-        conflicts.dedup();
-        return Err(Stop::Conflict(conflicts));
-    }
-    match result {
-        Some(entry) => Ok(entry.oid),
-        None => Ok(repo.treebuilder(None)?.write()?),
-    }
+    let roots = [root(range.bad)?, root(range.tip)?, root(range.good)?];
+    merge::footprint(repo, footprint, roots)?.map_err(Stop::Conflict)
 }
 
-fn newest_touching(history: &mut History<'_>, range: &Range) -> Result<Oid, Stop> {
-    for commit in history.between(range.bad, range.tip)? {
-        if history.touches(commit)? {
-            return Ok(commit);
-        }
-    }
-    // The tip's content differs from bad's, so some commit in between changed it.
-    Ok(range.tip)
+/// The tip's tree with the footprint exactly as it was at last good.
+fn restored(repo: &Repository, footprint: &Footprint, range: &Range) -> Result<Oid, Stop> {
+    let good = repo.find_commit(range.good)?.tree_id();
+    let entries = footprint.roots().iter().map(|path| Ok((path.clone(), tree::entry_at(repo, good, path)?)));
+    let entries = entries.collect::<Result<Vec<_>, git2::Error>>()?;
+    let tip = repo.find_commit(range.tip)?.tree_id();
+    tree::put_all(repo, tip, &entries)?.map_err(Stop::Conflict)
 }
 
 fn already(
@@ -240,7 +264,8 @@ fn already(
     };
     files.retain(|file| footprint.contains(file));
     let Culprits { all, single } = culprits;
-    let evidence = Evidence { culprits: all, single, files, content };
+    let (newer, restored) = (Vec::new(), Vec::new());
+    let evidence = Evidence { culprits: all, single, files, newer, restored, content };
     Ok(Found::Already(Already { commit, evidence }))
 }
 
@@ -259,9 +284,30 @@ pub(crate) fn relate(
     Ok((descends, new.digest(footprint)?, same))
 }
 
-/// Paths for people.
+/// Paths for people, each as [`quoted`].
 pub(crate) fn lossy(files: &[Vec<u8>]) -> Vec<String> {
-    files.iter().map(|file| String::from_utf8_lossy(file).into_owned()).collect()
+    files.iter().map(|file| quoted(file)).collect()
+}
+
+/// A path as it is if it is plain UTF-8; else in quotes and with octal escapes as Git prints it, which loses nothing.
+pub(crate) fn quoted(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(text) if !text.chars().any(|c| c.is_control() || c == '"' || c == '\\') => text.to_owned(),
+        _ => {
+            let mut quoted = String::from("\"");
+            for byte in path {
+                match byte {
+                    b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
+                    b'\n' => quoted.push_str("\\n"),
+                    b'\t' => quoted.push_str("\\t"),
+                    0x20..0x7f => quoted.push(char::from(*byte)),
+                    _ => quoted.push_str(&format!("\\{byte:03o}")),
+                }
+            }
+            quoted.push('"');
+            quoted
+        }
+    }
 }
 
 pub(crate) use history::culprit;

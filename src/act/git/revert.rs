@@ -9,8 +9,9 @@ use super::cache::{self, Target};
 use super::error::{Class, Failure};
 use super::footprint::Footprint;
 use super::history::{History, revision};
-use super::message::{self, Undone};
-use super::plan::{self, Evidence, Found, Plan, Request, Stop, commit_id};
+use super::message::{self, Told, Undone};
+use super::never::{self, Never};
+use super::plan::{self, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
 use super::push::{self, PushOutcome};
 use super::transport::Session;
 use super::{Identity, Trouble};
@@ -36,6 +37,9 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<RevertOutcome, Trouble> {
         let footprint = footprint(&self.order.footprint)?;
+        let (good, bad) = (commit_id(&self.order.good)?, commit_id(&self.order.bad)?);
+        let never = Never::new(&[], &never::KINDS)
+            .map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }))?;
         for attempts in 1..=PLANS_MAX {
             if session.is_over() {
                 return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
@@ -44,7 +48,21 @@ impl Call<'_> {
             let Target::Branch { name, tip } = cache::fetch_branch(repo, session, target)? else {
                 return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
             };
-            let request = Request { order: self.order, footprint: &footprint, branch: &name, tip };
+            let request = Request {
+                good,
+                bad,
+                tip,
+                branch: &name,
+                footprint: &footprint,
+                at_bad: &footprint,
+                rollback: Some(Rollback {
+                    id: &self.order.rollback,
+                    app: &self.order.app,
+                    quarantine: &self.order.quarantine,
+                }),
+                on_conflict: OnConflict::Hold,
+                never: &never,
+            };
             let plan = match plan::plan(repo, &request)? {
                 Found::Already(done) => {
                     let record = record(repo, &name, done.commit, &done.evidence, attempts)?;
@@ -84,7 +102,17 @@ impl Call<'_> {
             }
             None => None,
         };
-        let message = message::compose(self.order, &Undone { culprits: &culprits, single });
+        let app = self.order.app.to_string();
+        let message = message::compose(&Told {
+            name: &self.order.app.name,
+            app: &app,
+            cluster: &self.order.cluster,
+            rollback: &self.order.rollback,
+            bad: &self.order.bad,
+            good: &self.order.good,
+            evidence: &self.order.evidence,
+            undone: &Undone { culprits: &culprits, single },
+        });
         let time = Time::new(self.now.as_second(), 0);
         let signature = Signature::new(&self.identity.name, &self.identity.email, &time)?;
         let (tree, parent) = (repo.find_tree(plan.tree)?, repo.find_commit(tip)?);

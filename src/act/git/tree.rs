@@ -112,6 +112,29 @@ pub(crate) fn put(
     write(repo, old.as_ref(), &[(name.to_vec(), new)]).map(Ok)
 }
 
+/// Puts several entries; the paths of files that stand where a folder is needed come back as conflicts.
+pub(crate) fn put_all(
+    repo: &Repository,
+    root: Oid,
+    entries: &[(Vec<u8>, Option<Entry>)],
+) -> Result<Result<Oid, Vec<Vec<u8>>>, git2::Error> {
+    let mut result = Some(Entry::folder(root));
+    let mut conflicts = Vec::new();
+    for (path, entry) in entries {
+        match put(repo, result.map(|e| e.oid), path, *entry)? {
+            Ok(new) => result = new,
+            Err(file) => conflicts.push(file),
+        }
+    }
+    if !conflicts.is_empty() {
+        return Ok(Err(conflicts));
+    }
+    match result {
+        Some(entry) => Ok(Ok(entry.oid)),
+        None => repo.treebuilder(None)?.write().map(Ok),
+    }
+}
+
 /// Writes a tree: the old one with some names set or removed; none when it is empty.
 pub(crate) fn write(
     repo: &Repository,
