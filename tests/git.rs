@@ -26,6 +26,8 @@ mod over_http;
 mod over_ssh;
 #[path = "git/plans.rs"]
 mod plans;
+#[path = "git/refusals.rs"]
+mod refusals;
 
 use std::time::{Duration, Instant};
 

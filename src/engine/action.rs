@@ -269,7 +269,31 @@ pub enum Refusal {
         /// The server's words.
         message: String,
     },
-    /// The server refused: a protected branch, a hook, a missing signature.
+    /// The branch is protected: it takes changes by pull request only, or no pushes of this account.
+    #[error("the branch `{branch}` is protected: {message}")]
+    Protected {
+        /// The branch.
+        branch: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The branch takes only commits whose signature the server can verify.
+    #[error("the branch `{branch}` takes only signed commits: {message}")]
+    SignatureRequired {
+        /// The branch.
+        branch: String,
+        /// The server's words.
+        message: String,
+    },
+    /// A rule or a hook of the server's refused this commit.
+    #[error("a hook or rule of the server declined the push to `{branch}`: {message}")]
+    HookDeclined {
+        /// The branch.
+        branch: String,
+        /// The server's words.
+        message: String,
+    },
+    /// The server refused, for a reason that is not recognised.
     #[error("the server declined the push to `{branch}`: {message}")]
     Declined {
         /// The branch.

@@ -6,6 +6,7 @@ mod access;
 mod attributes;
 mod cache;
 pub mod credentials;
+mod declined;
 mod error;
 mod footprint;
 mod history;

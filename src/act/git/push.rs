@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use git2::{ErrorClass, ErrorCode, Oid, PushOptions, RemoteCallbacks, Repository};
 
-use super::error::{Class, Failure, WORDS_CHARS_MAX};
-use super::message::one_line;
+use super::declined::{Declined, HEARD_BYTES_MAX};
+use super::error::{Class, Failure};
 use super::transport::Session;
 use super::url::Scheme;
 
@@ -17,8 +17,8 @@ pub(crate) enum PushOutcome {
     Pushed,
     /// Somebody else was faster; nothing was changed.
     Moved,
-    /// The server refused, in these words; it may be that somebody else was faster.
-    Declined(String),
+    /// The server refused; it may be that somebody else was faster.
+    Declined(Declined),
     /// The credentials do not allow it.
     NotAuthorised(String),
     /// No answer: it may be done or not.
@@ -70,7 +70,7 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
     });
     callbacks.sideband_progress(|text| {
         let mut words = words.borrow_mut();
-        let room = (4 * WORDS_CHARS_MAX).saturating_sub(words.len());
+        let room = HEARD_BYTES_MAX.saturating_sub(words.len());
         words.extend(text.iter().take(room));
         true
     });
@@ -83,7 +83,7 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
     let words = String::from_utf8_lossy(&words.into_inner()).into_owned();
     match (pushed, status.into_inner()) {
         (Ok(()), Some(None)) => PushOutcome::Pushed,
-        (_, Some(Some(reason))) => PushOutcome::Declined(server_words(&reason, &words)),
+        (_, Some(Some(reason))) => PushOutcome::Declined(Declined::new(&reason, &words)),
         (Err(e), None) if matches!(e.code(), ErrorCode::Modified | ErrorCode::NotFastForward) => {
             PushOutcome::Moved
         }
@@ -95,12 +95,6 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
             PushOutcome::Unknown(Failure::new(Class::Other, "the server did not say what became of the push"))
         }
     }
-}
-
-/// The reason of the protocol and what the server wrote for people; forges write the useful part there.
-fn server_words(reason: &str, sideband: &str) -> String {
-    let sideband = one_line(sideband, WORDS_CHARS_MAX);
-    if sideband.is_empty() { one_line(reason, WORDS_CHARS_MAX) } else { format!("{reason}: {sideband}") }
 }
 
 /// Pushes into a repository on the same disk.

@@ -132,15 +132,15 @@ fn push_and_look(
         PushOutcome::Moved => Ok(None),
         PushOutcome::Unknown(failure) => Err(failure.into()),
         PushOutcome::NotAuthorised(message) => Err(Failure::new(Class::NotAuthorised, message).into()),
-        PushOutcome::Declined(message) => {
+        PushOutcome::Declined(declined) => {
             // A server that lost a race refuses in words of its own; whether it was one, the branch tells.
             let now = cache::fetch_branch(repo, session, &format!("refs/heads/{}", record.branch))?;
             let moved = !matches!(now, Target::Branch { tip: now, .. } if now == tip);
             if moved {
                 return Ok(None);
             }
-            let branch = record.branch;
-            Ok(Some(RevertOutcome::Refused(Refusal::Declined { branch, message })))
+            let refusal = declined.refusal(&record.branch, &session.access.url)?;
+            Ok(Some(RevertOutcome::Refused(refusal)))
         }
         PushOutcome::Pushed => {
             let branch = format!("refs/heads/{}", record.branch);
