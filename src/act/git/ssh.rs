@@ -8,6 +8,7 @@ use std::time::Duration;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use super::access::{Access, Auth};
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
@@ -31,10 +32,11 @@ impl Files {
     fn write(access: &Access) -> io::Result<Self> {
         let private_folder = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         let dir = tempfile::Builder::new().prefix("lastgood-ssh-").permissions(private_folder).tempdir()?;
+        // `ssh` takes a carriage return for a part of the key.
         if let Auth::SshKey { key } = &access.auth {
-            private(&dir.path().join("key"), key.reveal())?;
+            private(&dir.path().join("key"), &key.reveal().replace('\r', ""))?;
         }
-        let mut hosts = access.known_hosts.clone().unwrap_or_default();
+        let mut hosts = access.known_hosts.clone().unwrap_or_default().replace('\r', "");
         hosts.push('\n');
         private(&dir.path().join("known_hosts"), &hosts)?;
         Ok(Self { dir })
@@ -94,11 +96,9 @@ impl Ssh {
             )
         })?;
         let words = Arc::<Mutex<Vec<u8>>>::default();
-        if let Some(stderr) = child.stderr.take() {
-            runtime.spawn(listen(stderr, Arc::clone(&words)));
-        }
+        let listening = child.stderr.take().map(|stderr| runtime.spawn(listen(stderr, Arc::clone(&words))));
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        Ok(Pipe { session: Arc::clone(&self.session), child, stdin, stdout, words, taken: 0 })
+        Ok(Pipe { session: Arc::clone(&self.session), child, stdin, stdout, words, listening, taken: 0 })
     }
 }
 
@@ -167,6 +167,8 @@ struct Pipe {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     words: Arc<Mutex<Vec<u8>>>,
+    /// Ends when everything that was said is in `words`.
+    listening: Option<JoinHandle<()>>,
     taken: u64,
 }
 
@@ -182,26 +184,53 @@ impl Pipe {
 
     /// Why the connection ended: the server's or `ssh`'s own words; none when it ended well.
     fn last_words(&mut self) -> Option<Failure> {
-        let ended =
-            runtime().ok()?.block_on(async { tokio::time::timeout(LAST_WORDS, self.child.wait()).await });
+        let runtime = runtime().ok()?;
+        let ended = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, self.child.wait()).await });
         let ended = ended.ok().and_then(Result::ok);
         if ended.is_some_and(|status| status.success()) {
             return None;
         }
+        // It can have ended before its words were read.
+        if let Some(listening) = self.listening.take() {
+            drop(runtime.block_on(async { tokio::time::timeout(LAST_WORDS, listening).await }));
+        }
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let words = String::from_utf8_lossy(&words).into_owned();
         let words = if words.trim().is_empty() { "the connection ended early".to_owned() } else { words };
-        Some(Failure::new(classify(&words), words))
+        Some(explain(&words))
     }
 }
 
-/// The class of what `ssh` or a forge wrote before it ended.
+/// What `ssh` wrote before it ended; its long warnings are said in one sentence.
+fn explain(words: &str) -> Failure {
+    let lower = words.to_lowercase();
+    if lower.contains("remote host identification has changed") {
+        let why = "the server shows another host key than the known one: it was replaced, or somebody is in between; \
+                   if it was replaced, correct argocd-ssh-known-hosts-cm";
+        return Failure::new(Class::Other, why);
+    }
+    if lower.contains("host key verification failed") {
+        let why = "the server's host key is not known, so it is not trusted; check it, and add it to \
+                   argocd-ssh-known-hosts-cm";
+        return Failure::new(Class::Other, why);
+    }
+    Failure::new(classify(&lower), words)
+}
+
+/// The class of what `ssh` or a forge wrote before it ended, in lower case.
 fn classify(words: &str) -> Class {
-    let words = words.to_lowercase();
     let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-    if says(&["host key verification failed", "remote host identification has changed"]) {
-        Class::Other
-    } else if says(&["permission denied", "permission to", "access denied", "not allowed", "deploy key"]) {
+    if says(&[
+        "permission denied",
+        "permission to",
+        "access denied",
+        "not allowed",
+        "deploy key",
+        "marked as read only",
+        "read-only",
+        "not authorized",
+        "unauthorized",
+    ]) {
         Class::NotAuthorised
     } else if says(&[
         "not found",
@@ -290,12 +319,18 @@ mod tests {
             ("ERROR: Permission to a/b.git denied to c.", Class::NotAuthorised),
             ("ERROR: Repository not found.", Class::NotFound),
             ("fatal: '/x' does not appear to be a git repository", Class::NotFound),
+            (
+                "ERROR: The key you are authenticating with has been marked as read only.",
+                Class::NotAuthorised,
+            ),
+            ("ERROR: This deploy key does not have write access to this project.", Class::NotAuthorised),
+            ("Gitea: User: 2:a with Key: 3:b is not authorized to write to c/d.", Class::NotAuthorised),
             ("No ED25519 host key is known for host.\nHost key verification failed.", Class::Other),
             ("ssh: Could not resolve hostname host: Name or service not known", Class::Unreachable),
             ("ssh: connect to host h port 22: Connection refused", Class::Unreachable),
             ("Load key: error in libcrypto", Class::Other),
         ] {
-            assert_eq!(classify(words), expected, "{words}");
+            assert_eq!(explain(words).class, expected, "{words}");
         }
     }
 
