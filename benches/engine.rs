@@ -23,8 +23,8 @@ use lastgood::engine::analysis::{App, AppState};
 use lastgood::engine::decide::{Context, step};
 use lastgood::engine::event::{Event, SloAnswer};
 use lastgood::engine::facts::{
-    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, Reading, Revision,
-    RolloutFacts, Source, SourceKind, SyncStatus, WorkloadFacts, WorkloadKind, WorkloadRef,
+    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, Reading, Rendering,
+    Revision, RolloutFacts, Source, SourceKind, SyncStatus, WorkloadFacts, WorkloadKind, WorkloadRef,
 };
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
@@ -186,7 +186,7 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
         sources: vec![Source {
             repo_url: "https://git.example.com/shop.git".into(),
             target_revision: "main".into(),
-            kind: SourceKind::Git { path: "shop".into(), flat: true },
+            kind: SourceKind::git(Rendering::plain("shop")),
         }],
         spec_digest: "spec".into(),
         hydrated: false,

@@ -6,6 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::rendering::{Directory, Rendering, Tool};
+
 /// Names one Argo CD Application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AppKey {
@@ -121,20 +123,23 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SourceKind {
-    /// Manifests in a folder of a Git repository; the repository's root is the empty path.
+    /// Files in a Git repository.
     Git {
-        /// The folder, without a leading or trailing slash.
-        path: String,
-        /// Whether only files right in the folder are read: plain manifests without `recurse`.
-        flat: bool,
+        /// Which of them, and how they are read.
+        rendering: Box<Rendering>,
     },
     /// A chart from a Helm or OCI registry.
     Chart {
         /// The chart's name.
         chart: String,
     },
-    /// Only values that other sources refer to.
-    Reference,
+}
+
+impl SourceKind {
+    /// Files in a Git repository.
+    pub fn git(rendering: Rendering) -> Self {
+        Self::Git { rendering: Box::new(rendering) }
+    }
 }
 
 /// An Argo CD Application as it was seen, pruned to what decisions need.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::facts::{
-    AppKey, ApplicationFacts, HealthStatus, Operation, OperationPhase, Revision, Revisions, Source,
-    SourceKind, SyncStatus,
+    AppKey, ApplicationFacts, HealthStatus, Operation, OperationPhase, Rendering, Revision, Revisions,
+    Source, SourceKind, SyncStatus,
 };
 use super::policy::{GitRules, Mode, Policy, RollbackRules, RolloutRules};
 
@@ -31,7 +31,7 @@ pub(crate) fn application() -> ApplicationFacts {
         sources: vec![Source {
             repo_url: "https://git.example.com/shop.git".into(),
             target_revision: "main".into(),
-            kind: SourceKind::Git { path: "shop".into(), flat: true },
+            kind: SourceKind::git(Rendering::plain("shop")),
         }],
         spec_digest: "spec".into(),
         hydrated: false,

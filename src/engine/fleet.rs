@@ -71,10 +71,12 @@ impl Fleet {
     /// Takes in what an application is rendered from, whether or not anybody looks after it.
     pub fn place(&mut self, facts: &ApplicationFacts) {
         let places = facts.sources.iter().filter_map(|source| match &source.kind {
-            SourceKind::Git { path, flat } => {
-                Some(Place { repository: repository(&source.repo_url), path: path.clone(), flat: *flat })
-            }
-            SourceKind::Chart { .. } | SourceKind::Reference => None,
+            SourceKind::Git { rendering } => Some(Place {
+                repository: repository(&source.repo_url),
+                path: rendering.path.clone()?,
+                flat: rendering.is_flat(),
+            }),
+            SourceKind::Chart { .. } => None,
         });
         self.places.insert(facts.app.clone(), places.collect());
     }

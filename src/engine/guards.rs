@@ -74,11 +74,13 @@ fn one_git_source<'a>(
         return no("the application had several sources");
     };
     let path = match &source.kind {
-        SourceKind::Git { path, .. } => path,
+        SourceKind::Git { rendering } => match &rendering.path {
+            Some(path) => path,
+            None => return no("its source only holds values for others"),
+        },
         SourceKind::Chart { chart } => {
             return no(&format!("its source is the chart `{chart}`, not a folder in Git"));
         }
-        SourceKind::Reference => return no("its source only holds values for others"),
     };
     if !bad.is_commit() || !good.is_commit() {
         return no("its revisions are not Git commits");
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
-    use crate::engine::facts::AppKey;
+    use crate::engine::facts::{AppKey, Rendering};
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -243,7 +245,7 @@ mod tests {
         );
         let kind = |kind: SourceKind| move |case: &mut Case| case.application.sources[0].kind = kind;
         check(kind(SourceKind::Chart { chart: "shop".into() }), "its source is the chart `shop`");
-        check(kind(SourceKind::Reference), "only holds values for others");
+        check(kind(SourceKind::git(Rendering::default())), "only holds values for others");
         check(|case| case.bad = Revision::new("1.2.3").into(), "not Git commits");
     }
 

@@ -14,5 +14,6 @@ pub mod guards;
 pub mod judge;
 pub mod laws;
 pub mod policy;
+pub mod rendering;
 pub mod template;
 pub mod time;

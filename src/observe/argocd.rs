@@ -2,6 +2,7 @@
 
 mod application;
 mod digest;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -59,8 +59,12 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
 pub(super) type LenientList<T> = Lenient<Vec<Lenient<T>>>;
 
 /// Annotations that are read; all others (`kubectl`'s copy of the whole object) only cost memory.
-const ANNOTATIONS: [&str; 3] =
-    ["lastgood.dev/resume", "deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];
+const ANNOTATIONS: [&str; 4] = [
+    "argocd.argoproj.io/manifest-generate-paths",
+    "lastgood.dev/resume",
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+];
 
 /// Decodes an object's metadata down to what is needed.
 pub(super) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {

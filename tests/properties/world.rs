@@ -12,8 +12,8 @@ use lastgood::engine::decide::{Context, Step, step};
 use lastgood::engine::entry::Entry;
 use lastgood::engine::event::{Event, SloAnswer};
 use lastgood::engine::facts::{
-    AppKey, ApplicationFacts, Gap, HistoryEntry, Operation, PodTrouble, Revision, Revisions, RolloutFacts,
-    Source, SourceKind, WorkloadFacts, WorkloadFailure, WorkloadKind, WorkloadRef,
+    AppKey, ApplicationFacts, Gap, HistoryEntry, Operation, PodTrouble, Rendering, Revision, Revisions,
+    RolloutFacts, Source, SourceKind, WorkloadFacts, WorkloadFailure, WorkloadKind, WorkloadRef,
 };
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
@@ -240,7 +240,7 @@ impl World {
         let git = Source {
             repo_url: "https://git.example.com/shop.git".into(),
             target_revision: "main".into(),
-            kind: SourceKind::Git { path: "shop".into(), flat: true },
+            kind: SourceKind::git(Rendering::plain("shop")),
         };
         let operation = facts.operation.as_ref().map(|operation| Operation {
             phase: operation.phase,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lastgood::engine::facts::{
-    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, PodTrouble, Revisions,
-    RolloutFacts, Source, SourceKind, SyncStatus, TroubleKind, WorkloadFacts, WorkloadFailure, WorkloadKind,
-    WorkloadRef,
+    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, PodTrouble, Rendering,
+    Revisions, RolloutFacts, Source, SourceKind, SyncStatus, TroubleKind, WorkloadFacts, WorkloadFailure,
+    WorkloadKind, WorkloadRef,
 };
 
 /// Kubernetes' times have whole seconds.
@@ -30,7 +30,7 @@ pub fn git_source() -> Source {
     Source {
         repo_url: "https://git.example.com/shop.git".into(),
         target_revision: "main".into(),
-        kind: SourceKind::Git { path: "shop".into(), flat: true },
+        kind: SourceKind::git(Rendering::plain("shop")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use lastgood::engine::facts::{
-    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, PodTrouble,
+    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, PodTrouble, Rendering,
     RolloutFacts, Source, SourceKind, SyncStatus, TroubleKind, WorkloadFacts, WorkloadKind, WorkloadRef,
 };
 
@@ -188,7 +188,7 @@ impl ArgoCd {
             sources: vec![Source {
                 repo_url: "https://git.example.com/shop.git".into(),
                 target_revision: "main".into(),
-                kind: SourceKind::Git { path: "shop".into(), flat: true },
+                kind: SourceKind::git(Rendering::plain("shop")),
             }],
             spec_digest: "spec".into(),
             hydrated: false,

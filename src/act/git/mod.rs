@@ -8,7 +8,7 @@ mod cache;
 pub mod credentials;
 mod declined;
 mod error;
-mod footprint;
+pub mod footprint;
 mod history;
 mod http;
 mod look;

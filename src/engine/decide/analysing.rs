@@ -203,7 +203,8 @@ impl Turn<'_> {
     fn prepare(&mut self, bad: &Revisions, good: Option<&Revisions>) {
         let Some(application) = &self.app.seen.application else { return };
         let [source] = application.sources.as_slice() else { return };
-        let SourceKind::Git { path, .. } = &source.kind else { return };
+        let SourceKind::Git { rendering } = &source.kind else { return };
+        let Some(path) = &rendering.path else { return };
         let (Some(bad), Some(good)) = (bad.single(), good.and_then(Revisions::single)) else { return };
         // The answer is of no interest.
         self.actions.push(Action::Relate(RelateOrder {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::object::{Lenient, LenientList, metadata, resource};
 use super::digest::source_digest;
+use super::source::{self, Asked};
 use crate::engine::facts::{
     AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, Revision, Revisions,
     Source, SourceKind, SyncStatus, WorkloadKind, WorkloadRef,
@@ -21,6 +22,9 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// The annotation by which a person ends a hold.
 const RESUME: &str = "lastgood.dev/resume";
+
+/// The annotation that names paths which manifests are generated from.
+const GENERATE_PATHS: &str = "argocd.argoproj.io/manifest-generate-paths";
 
 /// An Argo CD Application, only what is read.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,27 +54,16 @@ struct Spec {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct SourceSpec {
-    #[serde(rename = "repoURL")]
-    repo_url: Lenient<String>,
-    target_revision: Lenient<String>,
-    path: Lenient<String>,
-    chart: Lenient<String>,
-    r#ref: Lenient<String>,
-    directory: Lenient<Directory>,
+struct Hydrator {
+    dry_source: Lenient<DrySource>,
+    sync_source: Lenient<SyncSource>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct Directory {
-    recurse: Lenient<bool>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Hydrator {
-    dry_source: Lenient<SourceSpec>,
-    sync_source: Lenient<SyncSource>,
+struct DrySource {
+    #[serde(rename = "repoURL")]
+    repo_url: Lenient<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -112,6 +105,8 @@ struct Status {
     resources: LenientList<Resource>,
     reconciled_at: Lenient<Timestamp>,
     source_type: Lenient<String>,
+    source_types: LenientList<String>,
+    controller_namespace: Lenient<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -224,16 +219,29 @@ impl Application {
             (self.spec.0.clone().unwrap_or_default(), self.status.0.clone().unwrap_or_default());
         let sync = status.sync.0.unwrap_or_default();
         let destination = spec.destination.0.clone().unwrap_or_default();
-        let (mut sources, spec_digest, hydrated) = spec.sources();
-        // Kustomize, Helm and plugins read what they like; only plain manifests lie right in the folder.
-        if status.source_type.text() != "Directory" {
-            for source in &mut sources {
-                if let SourceKind::Git { flat, .. } = &mut source.kind {
-                    *flat = false;
-                }
-            }
-        }
         let annotation = |name: &str| self.metadata.annotations.as_ref()?.get(name).cloned();
+        let (sources, spec_digest, hydrated) = spec.sources();
+        let types = match status.source_types.get() {
+            Some(types) if !types.is_empty() => types.iter().map(Lenient::text).collect(),
+            _ => vec![status.source_type.text()],
+        };
+        let own = status.controller_namespace.text();
+        let instance = if own.is_empty() || own == app.namespace {
+            app.name.clone()
+        } else {
+            format!("{}_{}", app.namespace, app.name)
+        };
+        let generate_paths = annotation(GENERATE_PATHS).unwrap_or_default();
+        let sources = source::sources(
+            &sources,
+            &Asked {
+                instance: &instance,
+                project: spec.project.text(),
+                namespace: destination.namespace.text(),
+                types: &types,
+                generate_paths: &generate_paths,
+            },
+        );
         let mut history: Vec<HistoryEntry> = status.history.elements().filter_map(History::entry).collect();
         history.drain(..history.len().saturating_sub(HISTORY_MAX));
         Some(ApplicationFacts {
@@ -267,19 +275,16 @@ impl Application {
 
 impl Spec {
     /// The sources, their digest, and whether a hydrator writes them; in Argo CD's own order of precedence.
-    fn sources(&self) -> (Vec<Source>, String, bool) {
+    fn sources(&self) -> (Vec<Value>, String, bool) {
         if let Some(hydrator) = self.source_hydrator.get() {
             let synced = hydrator.synced();
             let digest = source_digest(Some(&synced), &[]);
-            return (vec![source(&synced)], digest, true);
+            return (vec![synced], digest, true);
         }
         let several: Vec<Value> = self.sources.elements().cloned().collect();
         let digest = source_digest(self.source.get(), &several);
-        let sources = if several.is_empty() {
-            self.source.get().map(source).into_iter().collect()
-        } else {
-            several.iter().map(source).collect()
-        };
+        let sources =
+            if several.is_empty() { self.source.get().cloned().into_iter().collect() } else { several };
         (sources, digest, false)
     }
 
@@ -373,42 +378,6 @@ fn revisions(several: &LenientList<String>, one: &Lenient<String>) -> Option<Rev
         }
         _ => Revisions::new(vec![Revision::new(one.text())]),
     }
-}
-
-/// The URL without a user's name and password, which would reach the log and the state; Argo CD's Secrets are the place
-/// for them. The user of an SSH URL is no secret.
-fn without_secrets(repo_url: &str) -> String {
-    match repo_url.split_once("://") {
-        Some((scheme @ ("http" | "https"), rest)) => {
-            let end = rest.find('/').unwrap_or(rest.len());
-            let (host, path) = rest.split_at(end);
-            format!("{scheme}://{}{path}", host.rsplit_once('@').map_or(host, |(_, host)| host))
-        }
-        _ => repo_url.to_owned(),
-    }
-}
-
-fn source(value: &Value) -> Source {
-    let spec = SourceSpec::deserialize(value).unwrap_or_default();
-    let repo_url = without_secrets(spec.repo_url.text());
-    let kind = if !spec.chart.text().is_empty() {
-        SourceKind::Chart { chart: spec.chart.text().to_owned() }
-    } else if let Some(image) = repo_url.strip_prefix("oci://") {
-        SourceKind::Chart { chart: image.rsplit('/').next().unwrap_or_default().to_owned() }
-    } else if spec.path.text().is_empty() && !spec.r#ref.text().is_empty() {
-        SourceKind::Reference
-    } else {
-        let recurse = spec.directory.get().is_some_and(|directory| directory.recurse.0 == Some(true));
-        SourceKind::Git { path: folder(spec.path.text()), flat: !recurse }
-    };
-    let target_revision =
-        spec.target_revision.0.filter(|text| !text.is_empty()).unwrap_or_else(|| "HEAD".into());
-    Source { repo_url, target_revision, kind }
-}
-
-/// The folder without what changes nothing: `./shop/` is `shop`, and `.` is the root.
-fn folder(path: &str) -> String {
-    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
 }
 
 fn workloads(resources: &LenientList<Resource>, default_namespace: &str) -> Vec<WorkloadRef> {

@@ -4,7 +4,7 @@ use super::application::Application;
 use super::*;
 use crate::cluster::fake;
 use crate::engine::facts::{
-    HealthStatus, OperationPhase, Revision, Revisions, SourceKind, SyncStatus, WorkloadKind,
+    HealthStatus, OperationPhase, Rendering, Revision, Revisions, SourceKind, SyncStatus, Tool, WorkloadKind,
 };
 
 const SYNCED: &str = include_str!("../../../tests/fixtures/argocd/v3.5-synced.json");
@@ -20,6 +20,11 @@ fn facts(json: &str) -> ApplicationFacts {
     application(json).facts().expect("it has a name")
 }
 
+fn rendering(kind: &SourceKind) -> &Rendering {
+    let SourceKind::Git { rendering } = kind else { panic!("{kind:?}") };
+    rendering
+}
+
 fn revision(digit: &str) -> Revisions {
     Revision::new(digit.repeat(40)).into()
 }
@@ -31,7 +36,11 @@ fn a_synced_application() {
     assert_eq!(facts.project, "web");
     assert_eq!(facts.labels.get("team").map(String::as_str), Some("web"));
     assert_eq!(facts.sources.len(), 1);
-    assert_eq!(facts.sources[0].kind, SourceKind::Git { path: "deploy/shop".into(), flat: false });
+    let rendering = rendering(&facts.sources[0].kind);
+    assert_eq!(rendering.path.as_deref(), Some("deploy/shop"));
+    assert_eq!((rendering.tool, rendering.tool_seen), (Some(Tool::Kustomize), Some(Tool::Kustomize)));
+    assert_eq!(rendering.instance.as_deref(), Some("shop"));
+    assert!(!rendering.is_flat());
     assert_eq!(facts.sources[0].target_revision, "main");
     assert!(facts.in_cluster && facts.auto_sync && !facts.hydrated && !facts.operation_requested);
     assert_eq!((facts.sync, facts.health), (SyncStatus::Synced, HealthStatus::Progressing));
@@ -60,16 +69,11 @@ fn a_synced_application() {
 #[test]
 fn several_sources_and_a_retry() {
     let facts = facts(SEVERAL);
-    let kinds: Vec<_> = facts.sources.iter().map(|source| source.kind.clone()).collect();
-    assert_eq!(
-        kinds,
-        [
-            SourceKind::Chart { chart: "grafana".into() },
-            SourceKind::Reference,
-            SourceKind::Chart { chart: "extras".into() },
-            SourceKind::Git { path: String::new(), flat: false },
-        ]
-    );
+    assert_eq!(facts.sources[0].kind, SourceKind::Chart { chart: "grafana".into() });
+    let values = rendering(&facts.sources[1].kind);
+    assert_eq!((&values.path, values.referred.as_slice()), (&None, ["grafana.yaml".to_owned()].as_slice()));
+    assert_eq!(facts.sources[2].kind, SourceKind::Chart { chart: "extras".into() });
+    assert_eq!(rendering(&facts.sources[3].kind).path.as_deref(), Some(""));
     assert_eq!(facts.sources[1].target_revision, "HEAD");
     assert!(facts.in_cluster && !facts.auto_sync && facts.operation_requested);
     assert_eq!(facts.compared.as_ref().map(|c| c.iter().count()), Some(4));
@@ -213,4 +217,60 @@ async fn the_watch_is_ready_when_every_namespace_is_listed() {
     assert_eq!(until_ready(&[]).await, ["argocd/shop", "argocd/odd"]);
     assert_eq!(until_ready(&["argocd"]).await, ["argocd/shop"]);
     assert_eq!(until_ready(&["argocd", "team", "team"]).await, ["argocd/shop"]);
+}
+
+/// Everything that a source says of its files.
+#[test]
+fn how_a_source_is_rendered() {
+    let object = serde_json::json!({
+        "metadata": {
+            "name": "shop", "namespace": "team",
+            "annotations": { "argocd.argoproj.io/manifest-generate-paths": ".; /common ;" },
+        },
+        "spec": {
+            "project": "web",
+            "destination": { "namespace": "shop" },
+            "sources": [
+                {
+                    "repoURL": "https://git.example/a", "path": "chart",
+                    "helm": {
+                        "valueFiles": ["v.yaml", null, "$values/env/$ARGOCD_APP_NAMESPACE.yaml", "$other/x.yaml"],
+                        "fileParameters": [{ "name": "a", "path": "a.txt" }, { "path": "$own/b.txt" }, 7],
+                    },
+                },
+                { "repoURL": "https://git.example/values", "ref": "values" },
+                { "repoURL": "https://git.example/a", "ref": "own", "path": "plain",
+                  "directory": { "exclude": "{a,b}/*", "include": null, "jsonnet": { "libs": ["lib"] } } },
+                { "repoURL": "https://git.example/a", "path": "k",
+                  "kustomize": { "components": ["../c"], "patches": [{ "path": "p.yaml" }, { "patch": "x" }] } },
+            ],
+        },
+        "status": { "controllerNamespace": "argocd", "sourceTypes": ["Helm", "", "Directory", "Plugin"] },
+    });
+    let facts = facts(&object.to_string());
+    let [helm, values, plain, kustomize] = facts.sources.as_slice() else { panic!("{facts:?}") };
+
+    let helm = rendering(&helm.kind);
+    assert_eq!(helm.instance.as_deref(), Some("team_shop"));
+    assert_eq!((helm.tool, helm.tool_seen), (Some(Tool::Helm), Some(Tool::Helm)));
+    assert_eq!(helm.value_files, ["v.yaml", "$other/x.yaml"]);
+    assert_eq!(helm.file_parameters, ["a.txt"]);
+    assert_eq!(helm.generate_paths, [".", "/common"]);
+
+    let values = rendering(&values.kind);
+    assert_eq!((values.path.as_deref(), values.tool_seen), (None, None));
+    assert_eq!(values.referred, ["env/shop.yaml"]);
+    assert!(values.generate_paths.is_empty(), "they say where a folder's manifests come from");
+
+    let plain = rendering(&plain.kind);
+    let directory = plain.directory.as_ref().unwrap();
+    assert_eq!((directory.include.as_str(), directory.exclude.as_str()), ("", "{a,b}/*"));
+    assert_eq!(directory.libraries, ["lib"]);
+    assert_eq!(plain.referred, ["b.txt"]);
+    assert!(plain.is_flat());
+
+    let kustomize = rendering(&kustomize.kind);
+    assert_eq!((kustomize.tool, kustomize.tool_seen), (Some(Tool::Kustomize), Some(Tool::Plugin)));
+    assert_eq!(kustomize.components, ["../c"]);
+    assert_eq!(kustomize.patches, ["p.yaml"]);
 }

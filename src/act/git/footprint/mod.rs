@@ -1,10 +1,15 @@
 //! The footprint: which files of a repository an application is rendered from.
 
+mod follow;
+mod note;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
+pub use follow::{Followed, follow};
+pub use note::Note;
+
 /// Folders and files from the repository's root, as bytes, since Git's paths need not be UTF-8.
-///
-/// For now a plain list. Following Kustomize bases, value files and local charts will only make the list longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
     // Sorted, none inside another one, so that each file belongs to exactly one root.
@@ -14,25 +19,22 @@ pub struct Footprint {
 impl Footprint {
     /// Takes paths as an Application writes them; `.` and the empty path are the whole repository.
     pub fn new<P: AsRef<[u8]>>(paths: &[P]) -> Result<Self, FootprintError> {
-        let mut roots = Vec::with_capacity(paths.len());
+        let mut roots = BTreeSet::new();
         for path in paths {
-            roots.push(normalise(path.as_ref())?);
+            roots.insert(normalise(path.as_ref())?);
         }
-        roots.sort();
-        roots.dedup();
-        let mut outer: Vec<Vec<u8>> = Vec::with_capacity(roots.len());
-        // A folder sorts before what is in it, but not directly before: `a`, `a-b`, `a/c`. So compare with all.
-        for root in roots {
-            if !outer.iter().any(|o| is_within(&root, o)) {
-                outer.push(root);
-            }
-        }
+        let outer: Vec<_> = roots
+            .iter()
+            .filter(|root| !folders_of(root).any(|folder| roots.contains(folder)))
+            .cloned()
+            .collect();
         if outer.is_empty() { Err(FootprintError::Empty) } else { Ok(Self { roots: outer }) }
     }
 
     /// Whether the file or folder at `path` is in the footprint.
     pub fn contains(&self, path: &[u8]) -> bool {
-        self.roots.iter().any(|root| is_within(path, root))
+        let is_root = |path: &[u8]| self.roots.binary_search_by(|root| root.as_slice().cmp(path)).is_ok();
+        is_root(path) || folders_of(path).any(is_root)
     }
 
     /// The roots, sorted, none inside another one.
@@ -79,8 +81,11 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, FootprintError> {
     Ok(parts.join(&b'/'))
 }
 
-fn is_within(path: &[u8], root: &[u8]) -> bool {
-    root.is_empty() || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+/// The folders that a path lies in, the root of the repository among them.
+fn folders_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let root = Some(path).filter(|path| !path.is_empty()).map(|_| [].as_slice());
+    let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    root.into_iter().chain(slashes.filter_map(|(at, _)| path.get(..at)))
 }
 
 #[cfg(test)]
