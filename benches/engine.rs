@@ -4,6 +4,7 @@
 //! `cargo bench` prints them; nothing fails by being slow.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_precision_loss,
     clippy::panic,
@@ -17,8 +18,9 @@ use std::time::{Duration, Instant};
 use git2::{Oid, Repository, Signature};
 use jiff::{SignedDuration, Timestamp};
 use lastgood::act::git::Footprint;
-use lastgood::act::git::plan::{Found, Request, plan};
-use lastgood::engine::action::{Action, RevertOrder};
+use lastgood::act::git::never::Never;
+use lastgood::act::git::plan::{Found, OnConflict, Request, plan};
+use lastgood::engine::action::Action;
 use lastgood::engine::analysis::{App, AppState};
 use lastgood::engine::decide::{Context, step};
 use lastgood::engine::event::{Event, SloAnswer};
@@ -27,7 +29,7 @@ use lastgood::engine::facts::{
     Revision, RolloutFacts, Source, SourceKind, SyncStatus, WorkloadFacts, WorkloadKind, WorkloadRef,
 };
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
 };
 use lastgood::engine::template::Template;
 
@@ -168,6 +170,7 @@ fn policy() -> Policy {
             terminate_stuck_sync: true,
             reverts_per_day: 3,
             others_degraded: 3,
+            revert: RevertRules::default(),
         },
         git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@bench".into() },
     }
@@ -246,26 +249,22 @@ fn planning() {
     let began = Instant::now();
     let [good, bad, tip] = repository(dir.path());
     println!("planning: made a repository of {FILES} files in {:.1} s", began.elapsed().as_secs_f64());
-    let order = RevertOrder {
-        rollback: "argocd/shop@bench".into(),
-        app: AppKey::new("argocd", "shop"),
-        cluster: "bench".into(),
-        repo_url: "file:///bench".into(),
-        project: "default".into(),
-        target_revision: "main".into(),
-        footprint: vec!["apps/app-0100".into()],
-        bad: Revision::new(bad.to_string()),
-        good: Revision::new(good.to_string()),
-        evidence: Vec::new(),
-        quarantine: Vec::new(),
-        dry_run: false,
-        only_look: false,
-    };
-    let footprint = Footprint::new(&order.footprint).unwrap();
+    let footprint = Footprint::new(&["apps/app-0100"]).unwrap();
+    let never = Never::default();
     // Each time as after a start: a repository that nobody has read yet.
     let ours = || {
         let repo = Repository::open_bare(dir.path()).unwrap();
-        let request = Request { order: &order, footprint: &footprint, branch: "main", tip };
+        let request = Request {
+            good,
+            bad,
+            tip,
+            branch: "main",
+            footprint: &footprint,
+            at_bad: &footprint,
+            rollback: None,
+            on_conflict: OnConflict::Hold,
+            never: &never,
+        };
         match plan(&repo, &request) {
             Ok(Found::Plan(plan)) => plan.tree,
             other => panic!("no plan: {other:?}"),

@@ -49,7 +49,15 @@ async fn a_daemon_that_dies_at_each_step_of_a_rollback_makes_one_revert() {
     let state = state(&stage).await;
     let reverts = stage.commits_with(&format!("Lastgood-Bad: {bad}"));
     assert_eq!(reverts.len(), 1, "{reverts:?}\n{}", stage.told());
-    assert_eq!(state.reverts.iter().map(|past| past.revert.as_str()).collect::<Vec<_>>(), reverts);
+    assert_eq!(
+        state
+            .reverts
+            .iter()
+            .flat_map(|past| &past.parts)
+            .map(|part| part.revert.as_str())
+            .collect::<Vec<_>>(),
+        reverts
+    );
     assert_eq!(state.last_good.unwrap().revisions.single().unwrap().as_str(), reverts.concat());
     assert_eq!(stage.times("RevertIntended"), 1, "{}", stage.told());
 }

@@ -33,8 +33,12 @@ use std::time::{Duration, Instant};
 
 use git_repo::World;
 use lastgood::act::git::{Access, Git, Identity};
-use lastgood::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord};
+use lastgood::engine::action::{
+    Delivery, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
+    RevertedPart,
+};
 use lastgood::engine::facts::{AppKey, Revision};
+use lastgood::engine::policy::RevertRules;
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -54,7 +58,7 @@ impl Daemon {
     }
 
     fn revert(&self, order: &RevertOrder) -> RevertOutcome {
-        self.revert_with(order, &Access::new(&order.repo_url), Duration::from_secs(20))
+        self.revert_with(order, &Access::new(&order.parts[0].repo_url), Duration::from_secs(20))
     }
 
     fn relate(&self, order: &RelateOrder) -> Result<Relation, lastgood::act::git::GitError> {
@@ -64,7 +68,13 @@ impl Daemon {
 
     fn revert_with(&self, order: &RevertOrder, access: &Access, within: Duration) -> RevertOutcome {
         let identity = Identity { name: "lastgood".into(), email: "lastgood@example.org".into() };
-        self.git.revert(order, access, &identity, NOW.parse().unwrap(), Instant::now() + within)
+        self.git.revert(
+            order,
+            std::slice::from_ref(access),
+            &identity,
+            NOW.parse().unwrap(),
+            Instant::now() + within,
+        )
     }
 }
 
@@ -73,33 +83,44 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
         rollback: format!("argocd-shop-{}", &bad[..8]),
         app: AppKey::new("argocd", "shop"),
         cluster: "prod".into(),
-        repo_url: url.into(),
         project: "default".into(),
-        target_revision: "main".into(),
-        footprint: vec!["apps/shop".into()],
-        bad: Revision::new(bad),
-        good: Revision::new(good),
+        parts: vec![RevertPart {
+            repo_url: url.into(),
+            target_revision: "main".into(),
+            sources: vec![0],
+            footprint: vec!["apps/shop".into()],
+            others: vec![],
+            bad: Revision::new(bad),
+            good: Revision::new(good),
+        }],
         evidence: vec!["web: 2 of 2 pods in ImagePullBackOff.".into()],
         quarantine: vec![],
-        dry_run: false,
+        rules: RevertRules::default(),
+        mode: Delivery::Push,
         only_look: false,
     }
 }
 
 #[track_caller]
-fn pushed(outcome: RevertOutcome) -> RevertRecord {
+fn pushed(outcome: RevertOutcome) -> RevertedPart {
     match outcome {
-        RevertOutcome::Pushed(record) => record,
+        RevertOutcome::Pushed(record) => only(record),
         other => panic!("not pushed: {other:?}"),
     }
 }
 
 #[track_caller]
-fn already(outcome: RevertOutcome) -> RevertRecord {
+fn already(outcome: RevertOutcome) -> RevertedPart {
     match outcome {
-        RevertOutcome::AlreadyReverted(record) => record,
+        RevertOutcome::AlreadyReverted(record) => only(record),
         other => panic!("not already reverted: {other:?}"),
     }
+}
+
+#[track_caller]
+fn only(record: RevertRecord) -> RevertedPart {
+    let [part] = <[RevertedPart; 1]>::try_from(record.parts).unwrap();
+    part
 }
 
 #[track_caller]

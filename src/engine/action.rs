@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{AppKey, Revision};
+use super::policy::RevertRules;
 
 /// One thing to do for one application.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,26 +65,73 @@ pub struct RevertOrder {
     pub app: AppKey,
     /// The daemon's cluster name.
     pub cluster: String,
-    /// The repository, as the Application writes it.
-    pub repo_url: String,
     /// The `AppProject`, for Argo CD's choice of credentials.
     pub project: String,
+    /// Where the change is undone, one commit in each; never empty. All of them are planned before one is pushed.
+    pub parts: Vec<RevertPart>,
+    /// Why, one sentence for each breach: goes into the commit messages.
+    pub evidence: Vec<String>,
+    /// Content (see [`RevertedPart::quarantine`]) that was rolled back before: if bad holds it, refuse.
+    pub quarantine: Vec<String>,
+    /// What the policy allows.
+    pub rules: RevertRules,
+    /// How far to go.
+    pub mode: Delivery,
+    /// Only look whether it is done already.
+    pub only_look: bool,
+}
+
+/// How far a revert goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Delivery {
+    /// To the branch.
+    Push,
+    /// Plan only.
+    DryRun,
+}
+
+/// One repository and branch in which the change is undone, with one commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevertPart {
+    /// The repository, as the Application writes it.
+    pub repo_url: String,
     /// What the Application follows: a branch or `HEAD`.
     pub target_revision: String,
+    /// Which of the application's sources come from here, counted from 0.
+    pub sources: Vec<usize>,
     /// The footprint: folders or files from the repository's root; the empty path is the whole repository.
     pub footprint: Vec<String>,
+    /// Other applications that are rendered from this repository, as they are when the order is given; not kept.
+    #[serde(skip)]
+    pub others: Vec<Other>,
     /// The revision that made the application sick.
     pub bad: Revision,
     /// The last good revision.
     pub good: Revision,
-    /// Why, one sentence for each breach: goes into the commit message.
-    pub evidence: Vec<String>,
-    /// Content (see [`RevertRecord::quarantine`]) that was rolled back before: if bad holds it, refuse.
-    pub quarantine: Vec<String>,
-    /// Plan only.
-    pub dry_run: bool,
-    /// Only look whether it is done already.
-    pub only_look: bool,
+}
+
+/// Another application that is rendered from a repository in which something is undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Which.
+    pub app: AppKey,
+    /// Its own footprint in that repository.
+    pub footprint: Vec<String>,
+    /// How it does.
+    pub standing: Standing,
+}
+
+/// How another application does, as far as a revert of files that it shares is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is degraded too.
+    Sick,
+    /// It is being judged, or has not been synced to the change yet.
+    Undecided,
+    /// It is well, or nobody looks after it.
+    Well,
 }
 
 /// A question about two revisions of one repository.
@@ -145,14 +193,30 @@ pub enum RevertOutcome {
     },
 }
 
-/// The evidence of a revert.
+/// The evidence of a revert: all of its parts are there, or none is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevertRecord {
-    /// The revert commit; for a dry run the commit that it would have been put on.
-    pub revert: Revision,
+    /// What was undone in each repository and branch; never empty.
+    pub parts: Vec<RevertedPart>,
+    /// Other applications that are rendered from files that it changes.
+    pub touches: Vec<AppKey>,
+}
+
+/// What was undone in one repository and branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevertedPart {
+    /// The repository, without credentials.
+    pub repo_url: String,
     /// The branch.
     pub branch: String,
+    /// Which of the application's sources come from here, counted from 0.
+    pub sources: Vec<usize>,
+    /// What was bad.
+    pub bad: Revision,
+    /// The revert commit; for a dry run the commit that it would have been put on.
+    pub revert: Revision,
     /// The commits that were undone, newest first.
     pub culprits: Vec<Culprit>,
     /// The files that it changes.
@@ -161,6 +225,13 @@ pub struct RevertRecord {
     pub quarantine: String,
     /// How often it was planned: more than once when somebody else pushed first.
     pub attempts: u32,
+}
+
+impl RevertRecord {
+    /// The revert commits.
+    pub fn reverts(&self) -> impl Iterator<Item = &Revision> {
+        self.parts.iter().map(|part| &part.revert)
+    }
 }
 
 /// A commit of the culprit range.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::action::{RevertOrder, RevertRecord, Round};
+use super::action::{RevertOrder, RevertPart, RevertRecord, RevertedPart, Round};
 use super::entry::{LastGoodFrom, Why};
 use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts};
 use super::judge::Breach;
@@ -156,14 +156,22 @@ pub struct Hold {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PastRevert {
+    /// What was rolled back in each repository.
+    pub parts: Vec<PastPart>,
+    /// When it was pushed.
+    pub at: Timestamp,
+}
+
+/// What was rolled back in one repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PastPart {
     /// What was rolled back.
     pub bad: Revision,
     /// The commit that did it.
     pub revert: Revision,
     /// The content that is quarantined.
     pub quarantine: String,
-    /// When it was pushed.
-    pub at: Timestamp,
 }
 
 /// What is sick while no analysis runs.
@@ -340,6 +348,23 @@ impl AppState {
                 held.into_iter().chain(sick).min()
             }
         }
+    }
+}
+
+impl Confirming {
+    /// The revisions of all sources with the revert in place of what was bad.
+    pub fn reverted(&self) -> Revisions {
+        let reverted = |(i, bad): (usize, &Revision)| {
+            let part = self.record.parts.iter().find(|part| part.sources.contains(&i));
+            part.map_or(bad, |part| &part.revert).clone()
+        };
+        let revisions = self.bad.revisions.iter().enumerate().map(reverted).collect();
+        Revisions::new(revisions).unwrap_or_else(|| self.bad.revisions.clone())
+    }
+
+    /// What was asked for and what was done, where it is one repository.
+    pub fn only_part(&self) -> Option<(&RevertPart, &RevertedPart)> {
+        self.order.parts.first().zip(self.record.parts.first())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Refusal, RevertOrder, RevertRecord};
+use super::action::{Delivery, Refusal, RevertOrder, RevertRecord, RevertedPart};
 use super::facts::{AppKey, Revision, Revisions};
 use super::judge::{Breach, Verdict};
 use super::time::human;
@@ -91,8 +91,6 @@ pub enum Kind {
         rollback: String,
         /// What.
         record: RevertRecord,
-        /// What was bad.
-        bad: Revision,
         /// Whether it was there before us.
         already: bool,
         /// How long after the verdict.
@@ -249,7 +247,7 @@ pub enum Why {
         repo_url: String,
     },
     /// Other applications are rendered from the same files.
-    #[error("{} are rendered from files that the revert may change", with.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("{} are rendered from files that the revert may change", list(with.iter(), ", "))]
     SharedFiles {
         /// Which ones.
         with: Vec<AppKey>,
@@ -289,10 +287,10 @@ pub enum Why {
         after: Duration,
     },
     /// Argo CD did not make the revert live in time.
-    #[error("the revert {revert} is on the branch, but Argo CD has not made it live within {}{}", human(*after), if *auto_sync { "" } else { ": its auto-sync is off" })]
+    #[error("the revert {} is on the branch, but Argo CD has not made it live within {}{}", list(reverts.iter(), "+"), human(*after), if *auto_sync { "" } else { ": its auto-sync is off" })]
     NotLive {
-        /// The revert.
-        revert: Revision,
+        /// The revert, in each repository.
+        reverts: Vec<Revision>,
         /// How long it was waited for.
         after: Duration,
         /// Whether Argo CD syncs by itself.
@@ -440,27 +438,35 @@ impl fmt::Display for Kind {
                 write!(f, "{} was not judged: {} is being synced", revisions.short(), by.short())
             }
             Self::RevertIntended { order, breaches, .. } => {
-                let verb = if order.dry_run { "would revert" } else { "reverting" };
-                let signals = breaches.iter().map(|b| b.signal.to_string()).collect::<Vec<_>>().join(", ");
-                write!(f, "{verb} {} to {} because of {signals}", order.bad.short(), order.good.short())
+                let verb = match order.mode {
+                    Delivery::Push => "reverting",
+                    Delivery::DryRun => "would revert",
+                };
+                let signals = list(breaches.iter().map(|b| &b.signal), ", ");
+                let bad = list(order.parts.iter().map(|part| part.bad.short()), "+");
+                let good = list(order.parts.iter().map(|part| part.good.short()), "+");
+                write!(f, "{verb} {bad} to {good} because of {signals}")
             }
             Self::RevertRetried { error, attempts } => {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")
             }
             Self::RevertAbandoned { because, .. } => write!(f, "nothing was pushed: {because}"),
             Self::RevertPlanned { record } => {
-                write!(f, "dry run: would change {} on `{}`", record.files.join(", "), record.branch)
+                let part = |p: &RevertedPart| format!("{} on `{}`", p.files.join(", "), p.branch);
+                write!(f, "dry run: would change {}", list(record.parts.iter().map(part), " and "))
             }
-            Self::RevertPushed { record, bad, already: false, took, .. } => {
-                let (revert, branch, ms) = (record.revert.short(), &record.branch, took.as_millis());
-                write!(
-                    f,
-                    "pushed {revert} to `{branch}`, which reverts {}, {ms} ms after the verdict",
-                    bad.short()
-                )
+            Self::RevertPushed { record, already: false, took, .. } => {
+                let part = |p: &RevertedPart| {
+                    format!("{} to `{}`, which reverts {}", p.revert.short(), p.branch, p.bad.short())
+                };
+                let pushed = list(record.parts.iter().map(part), ", and ");
+                write!(f, "pushed {pushed}, {} ms after the verdict", took.as_millis())
             }
-            Self::RevertPushed { record, bad, already: true, .. } => {
-                write!(f, "{} on `{}` already reverts {}", record.revert.short(), record.branch, bad.short())
+            Self::RevertPushed { record, already: true, .. } => {
+                let part = |p: &RevertedPart| {
+                    format!("{} on `{}` already reverts {}", p.revert.short(), p.branch, p.bad.short())
+                };
+                f.write_str(&list(record.parts.iter().map(part), ", and "))
             }
             Self::SyncTerminated { revisions } => {
                 write!(
@@ -507,13 +513,16 @@ fn ended(
     let (revision, took) = (revisions.short(), human(took));
     match verdict {
         Verdict::Healthy => write!(f, "{revision} is healthy after {took}"),
-        Verdict::Degraded(breaches) => write!(f, "{revision} is degraded after {took}: {}", join(breaches)),
+        Verdict::Degraded(breaches) => {
+            write!(f, "{revision} is degraded after {took}: {}", list(breaches.iter(), "; "))
+        }
         Verdict::Inconclusive(gaps) => {
             write!(f, "{revision} is inconclusive after {took}: {}", gaps.join("; "))
         }
     }
 }
 
-fn join(breaches: &[Breach]) -> String {
-    breaches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+/// Whatever it is, one after the other.
+fn list<T: ToString>(things: impl Iterator<Item = T>, between: &str) -> String {
+    things.map(|thing| thing.to_string()).collect::<Vec<_>>().join(between)
 }

@@ -9,7 +9,7 @@ use super::facts::{
     AppKey, ApplicationFacts, HealthStatus, Operation, OperationPhase, Rendering, Revision, Revisions,
     Source, SourceKind, SyncStatus,
 };
-use super::policy::{GitRules, Mode, Policy, RollbackRules, RolloutRules};
+use super::policy::{GitRules, Mode, Policy, RevertRules, RollbackRules, RolloutRules};
 
 /// The time `second` of every table.
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -95,6 +95,7 @@ pub(crate) fn policy() -> Policy {
             terminate_stuck_sync: true,
             reverts_per_day: 2,
             others_degraded: 3,
+            revert: RevertRules::default(),
         },
         git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
     }

@@ -1,6 +1,6 @@
 //! Every reason not to act on a degraded verdict, one function each.
 
-use super::analysis::{AppState, LastGood};
+use super::analysis::{AppState, LastGood, PastPart};
 use super::decide::Context;
 use super::entry::Why;
 use super::facts::{ApplicationFacts, Revision, SourceKind};
@@ -88,8 +88,12 @@ fn one_git_source<'a>(
     Ok((bad, good, &source.repo_url, &source.target_revision, path))
 }
 
+fn past(state: &AppState) -> impl Iterator<Item = &PastPart> {
+    state.reverts.iter().flat_map(|past| &past.parts)
+}
+
 fn not_a_rollback(state: &AppState, bad: &Revision) -> Result<(), Why> {
-    for past in &state.reverts {
+    for past in past(state) {
         if past.revert == *bad {
             return Err(Why::BadIsARollback { bad: bad.clone() });
         }
@@ -101,7 +105,7 @@ fn not_a_rollback(state: &AppState, bad: &Revision) -> Result<(), Why> {
 }
 
 fn good_stands(state: &AppState, good: &Revision) -> Result<(), Why> {
-    if state.reverts.iter().any(|past| past.bad == *good) {
+    if past(state).any(|past| past.bad == *good) {
         return Err(Why::LastGoodWasRolledBack { good: good.clone() });
     }
     Ok(())
@@ -165,7 +169,8 @@ mod tests {
 
     fn past(bad: char, revert: char, second: i64) -> PastRevert {
         let (bad, revert) = (commit(bad), commit(revert));
-        PastRevert { bad, revert, quarantine: String::new(), at: at(second) }
+        let parts = vec![PastPart { bad, revert, quarantine: String::new() }];
+        PastRevert { parts, at: at(second) }
     }
 
     const NOW: i64 = 1_000_000;

@@ -8,9 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::action::RevertOrder;
+use super::action::{Delivery, RevertOrder};
 use super::entry::{Entry, Kind};
-use super::facts::{Revision, Revisions};
+use super::facts::Revision;
 use super::judge::Verdict;
 use super::policy::Policy;
 use super::time::elapsed;
@@ -64,10 +64,17 @@ fn intents(journal: &[Entry]) -> impl Iterator<Item = (&[Entry], &RevertOrder, &
 
 /// The reverts in a journal: (bad, revert, whether it was there before us).
 fn pushed(journal: &[Entry]) -> impl Iterator<Item = (&Revision, &Revision, bool)> {
-    journal.iter().filter_map(|entry| match &entry.kind {
-        Kind::RevertPushed { record, bad, already, .. } => Some((bad, &record.revert, *already)),
+    let records = journal.iter().filter_map(|entry| match &entry.kind {
+        Kind::RevertPushed { record, already, .. } => Some((record, *already)),
         _ => None,
-    })
+    });
+    records
+        .flat_map(|(record, already)| record.parts.iter().map(move |part| (&part.bad, &part.revert, already)))
+}
+
+/// What an order undoes, for people.
+fn bad(order: &RevertOrder) -> String {
+    order.parts.iter().map(|part| part.bad.to_string()).collect::<Vec<_>>().join("+")
 }
 
 /// Law 3: at most one revert for one culprit range.
@@ -84,8 +91,8 @@ fn one_revert_for_one_range(journal: &[Entry], _: &Policy) -> Result<(), Violati
 /// Law 4: a rollback is never rolled back.
 fn no_rollback_of_a_rollback(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
     for (before, order, _) in intents(journal) {
-        if pushed(before).any(|(_, revert, _)| *revert == order.bad) {
-            return broken(4, format!("the rollback {} was to be rolled back", order.bad));
+        if pushed(before).any(|(_, revert, _)| order.parts.iter().any(|part| part.bad == *revert)) {
+            return broken(4, format!("the rollback {} was to be rolled back", bad(order)));
         }
     }
     Ok(())
@@ -96,7 +103,7 @@ fn only_on_evidence(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
     for (_, order, kind) in intents(journal) {
         let Kind::RevertIntended { breaches, .. } = kind else { continue };
         if breaches.is_empty() {
-            return broken(5, format!("{} was to be reverted without a breach", order.bad));
+            return broken(5, format!("{} was to be reverted without a breach", bad(order)));
         }
         for breach in breaches {
             if breach.needed == 0 || breach.failing < breach.needed {
@@ -120,11 +127,14 @@ fn only_to_a_standing_last_good(journal: &[Entry], _: &Policy) -> Result<(), Vio
             Kind::LastGood { revisions, .. } => Some(revisions),
             _ => None,
         });
-        if newest.and_then(Revisions::single) != Some(&order.good) {
-            return broken(7, format!("{} is not the newest last good", order.good));
-        }
-        if order.good == order.bad || pushed(before).any(|(bad, _, _)| *bad == order.good) {
-            return broken(7, format!("last good {} was itself rolled back", order.good));
+        for part in &order.parts {
+            let good = |i: &usize| newest.and_then(|newest| newest.iter().nth(*i));
+            if part.sources.is_empty() || !part.sources.iter().all(|i| good(i) == Some(&part.good)) {
+                return broken(7, format!("{} is not the newest last good", part.good));
+            }
+            if part.good == part.bad || pushed(before).any(|(bad, _, _)| *bad == part.good) {
+                return broken(7, format!("last good {} was itself rolled back", part.good));
+            }
         }
     }
     Ok(())
@@ -138,7 +148,7 @@ fn not_against_the_environment(journal: &[Entry], policy: &Policy) -> Result<(),
         {
             return broken(
                 8,
-                format!("{} was to be reverted while {others_degraded} others were sick", order.bad),
+                format!("{} was to be reverted while {others_degraded} others were sick", bad(order)),
             );
         }
     }
@@ -175,13 +185,13 @@ fn intent_before_outcome(journal: &[Entry], _: &Policy) -> Result<(), Violation>
             }
             Kind::RevertPushed { rollback, .. } => {
                 let begun = open.take();
-                if begun.is_none_or(|order| order.rollback != *rollback || order.dry_run) {
+                if begun.is_none_or(|order| order.rollback != *rollback || order.mode == Delivery::DryRun) {
                     return broken(11, format!("rollback {rollback} was pushed without an intent"));
                 }
             }
             Kind::RevertPlanned { .. } => {
                 let begun = open.take();
-                if begun.is_none_or(|order| !order.dry_run) {
+                if begun.is_none_or(|order| order.mode != Delivery::DryRun) {
                     return broken(11, "a dry run ended that had not begun");
                 }
             }
@@ -205,13 +215,13 @@ fn nothing_on_hold_and_nothing_beyond_the_budget(
             Kind::HoldBegan { .. } => held = true,
             Kind::HoldEnded { .. } => held = false,
             Kind::RevertIntended { order, .. } if held => {
-                return broken(4, format!("{} was to be reverted on hold", order.bad));
+                return broken(4, format!("{} was to be reverted on hold", bad(order)));
             }
-            Kind::RevertPushed { bad, .. } => {
+            Kind::RevertPushed { rollback, .. } => {
                 pushes.push(entry.at);
                 let recent = pushes.iter().filter(|at| elapsed(**at, entry.at) < DAY).count();
                 if recent > policy.rollback.reverts_per_day as usize {
-                    return broken(4, format!("{bad} was reverted as number {recent} of the day"));
+                    return broken(4, format!("{rollback} was pushed as number {recent} of the day"));
                 }
             }
             _ => {}

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::template::Template;
 
 /// The rules that hold for an application.
@@ -116,6 +118,82 @@ pub struct RollbackRules {
     /// From how many other applications on, degraded at the same time from other causes, the environment is blamed and
     /// nothing is reverted.
     pub others_degraded: u32,
+    /// What a revert may do.
+    pub revert: RevertRules,
+}
+
+/// What a revert may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevertRules {
+    /// When later commits changed the same lines.
+    pub on_conflict: OnConflict,
+    /// When a newer commit that is not synced yet changes the application's files too.
+    pub on_newer_change: OnNewerChange,
+    /// What is never reverted.
+    pub never_revert: NeverRevert,
+    /// When other applications are rendered from files that the revert changes.
+    pub shared_files: SharedFiles,
+}
+
+impl Default for RevertRules {
+    fn default() -> Self {
+        Self {
+            on_conflict: OnConflict::Hold,
+            on_newer_change: OnNewerChange::Wait,
+            never_revert: NeverRevert::default(),
+            shared_files: SharedFiles::Hold,
+        }
+    }
+}
+
+/// What to do when later commits changed the same lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnConflict {
+    /// Leave it to a person.
+    Hold,
+    /// Put the files in conflict back to what they were at last good.
+    Restore,
+}
+
+/// What to do when a newer commit that is not synced yet changes the application's files too: it may be the fix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnNewerChange {
+    /// Wait until it is synced, and judge it.
+    Wait,
+    /// Revert under it.
+    Revert,
+}
+
+/// What is never reverted: a reverse change that touches one of these is left to a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NeverRevert {
+    /// Files, as patterns from the repository's root.
+    pub paths: Vec<String>,
+    /// Kinds of Kubernetes objects, `Kind` or `group/Kind`.
+    pub kinds: Vec<String>,
+}
+
+impl Default for NeverRevert {
+    fn default() -> Self {
+        let kinds = ["CustomResourceDefinition", "PersistentVolumeClaim", "StorageClass"];
+        Self { paths: Vec::new(), kinds: kinds.map(str::to_owned).to_vec() }
+    }
+}
+
+/// What to do when other applications are rendered from files that the revert changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SharedFiles {
+    /// Leave it to a person, unless all of them are sick too.
+    Hold,
+    /// Revert.
+    Revert,
+    /// Propose it in a pull request, unless all of them are sick too.
+    PullRequest,
 }
 
 /// How Git is reached.

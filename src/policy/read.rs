@@ -9,7 +9,7 @@ use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
 use super::structure;
 use crate::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
 };
 use crate::engine::template::Template;
 
@@ -112,6 +112,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             terminate_stuck_sync: rollback.terminate_stuck_sync,
             reverts_per_day: rollback.reverts_per_day,
             others_degraded: rollback.others_degraded,
+            revert: RevertRules::default(),
         },
         git: GitRules {
             secret: git.secret.clone(),

@@ -70,13 +70,17 @@ async fn access(shared: &Shared, policy: &Policy, repo_url: &str, project: &str)
 }
 
 async fn revert(shared: &Arc<Shared>, policy: &Policy, order: RevertOrder) -> RevertOutcome {
-    let access = match access(shared, policy, &order.repo_url, &order.project).await {
-        Ok(access) => access,
-        Err(error) => return RevertOutcome::Failed { error },
-    };
+    let mut accesses = Vec::with_capacity(order.parts.len());
+    for part in &order.parts {
+        match access(shared, policy, &part.repo_url, &order.project).await {
+            Ok(access) => accesses.push(access),
+            Err(error) => return RevertOutcome::Failed { error },
+        }
+    }
     let identity = Identity { name: policy.git.author_name.clone(), email: policy.git.author_email.clone() };
     let git = Arc::clone(&shared.git);
-    let work = move || git.revert(&order, &access, &identity, Timestamp::now(), Instant::now() + REVERT_MAX);
+    let work =
+        move || git.revert(&order, &accesses, &identity, Timestamp::now(), Instant::now() + REVERT_MAX);
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => RevertOutcome::Failed { error: format!("the revert was broken off: {error}") },

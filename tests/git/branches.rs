@@ -14,8 +14,10 @@ fn head_follows_the_default_branch() {
     git(&story.world.bare, &["branch", "old", &story.good]);
     for target in ["HEAD", "", "refs/heads/main"] {
         let mut order = story.order();
-        order.target_revision = target.into();
-        order.dry_run = target != "refs/heads/main";
+        order.parts[0].target_revision = target.into();
+        if target != "refs/heads/main" {
+            order.mode = super::Delivery::DryRun;
+        }
         let outcome = story.daemon.revert(&order);
         assert!(format!("{outcome:?}").contains("branch: \"main\""), "{outcome:?}");
     }
@@ -27,7 +29,7 @@ fn a_tag_a_commit_and_a_missing_branch_are_no_branches() {
     git(&story.world.bare, &["tag", "v1", &story.bad]);
     for target in ["v1", story.bad.as_str(), "nowhere", "1.*", "-x", "a b"] {
         let mut order = story.order();
-        order.target_revision = target.into();
+        order.parts[0].target_revision = target.into();
         let refusal = refused(story.daemon.revert(&order));
         assert!(matches!(refusal, Refusal::NotABranch { .. }), "{target}: {refusal:?}");
     }
@@ -42,7 +44,7 @@ fn a_rewritten_branch_is_refused() {
     // Also when the copy still has the commit from before.
     let story = Story::new();
     let mut order = story.order();
-    order.dry_run = true;
+    order.mode = super::Delivery::DryRun;
     story.daemon.revert(&order);
     git(&story.world.work, &["reset", "-q", "--hard", &story.good]);
     let rewound = story.world.push();
@@ -102,7 +104,7 @@ fn a_history_that_is_cut_off_is_refused() {
 fn a_damaged_or_shallow_copy_is_replaced() {
     let story = Story::new();
     let mut order = story.order();
-    order.dry_run = true;
+    order.mode = super::Delivery::DryRun;
     story.daemon.revert(&order);
     let copies = story.daemon.copies();
     let [copy] = copies.as_slice() else { panic!("{copies:?}") };
@@ -122,7 +124,7 @@ fn a_damaged_or_shallow_copy_is_replaced() {
 fn a_copy_of_too_many_packs_is_replaced() {
     let story = Story::new();
     let mut order = story.order();
-    order.dry_run = true;
+    order.mode = super::Delivery::DryRun;
     story.daemon.revert(&order);
     let packs = story.daemon.copies()[0].join("objects/pack");
     for i in 0..=200 {

@@ -177,7 +177,7 @@ fn two_applications_in_one_repository_are_reverted_one_by_one() {
     let mut other = shop.clone();
     other.app.name = "other".into();
     other.rollback = "argocd-other".into();
-    other.footprint = vec!["apps/other".into()];
+    other.parts[0].footprint = vec!["apps/other".into()];
     pushed(story.daemon.revert(&shop));
     assert_eq!(story.world.text("apps/other/a.yaml"), "bad");
     let record = pushed(story.daemon.revert(&other));
@@ -189,7 +189,7 @@ fn two_applications_in_one_repository_are_reverted_one_by_one() {
 fn an_application_at_the_root_and_one_of_several_folders() {
     let story = Story::new();
     let mut root = story.order();
-    root.footprint = vec![".".into()];
+    root.parts[0].footprint = vec![".".into()];
     let record = pushed(story.daemon.revert(&root));
     let bad_tree = git(&story.world.bare, &["rev-parse", &format!("{}^{{tree}}", story.bad)]);
     assert_eq!((record.quarantine, record.files.len()), (bad_tree, 1));
@@ -198,7 +198,7 @@ fn an_application_at_the_root_and_one_of_several_folders() {
     story.world.write("base/x.yaml", "new");
     let bad = story.world.change("README.md", "changed\n");
     let mut several = order(&story.world.file_url(), &story.good, &bad);
-    several.footprint = vec!["apps/shop".into(), "base".into(), "no/such/folder".into()];
+    several.parts[0].footprint = vec!["apps/shop".into(), "base".into(), "no/such/folder".into()];
     let record = pushed(story.daemon.revert(&several));
     assert_eq!(record.files, ["apps/shop/a.yaml", "base/x.yaml"]);
     assert_eq!(record.quarantine.len(), 40);
@@ -228,9 +228,10 @@ fn a_merge_is_undone_as_one_with_what_it_brought() {
 fn a_dry_run_plans_and_changes_nothing() {
     let story = Story::new();
     let mut order = story.order();
-    order.dry_run = true;
+    order.mode = super::Delivery::DryRun;
     let outcome = story.daemon.revert(&order);
     let RevertOutcome::Planned(record) = outcome else { panic!("not planned: {outcome:?}") };
+    let record = super::only(record);
     assert_eq!((record.revert.as_str(), record.files.len()), (story.bad.as_str(), 1));
     assert_eq!(story.world.tip(), story.bad);
 }

@@ -199,8 +199,8 @@ fn a_moved_repository_is_found_but_never_on_another_host() {
     let remote = Remote::new();
     *remote.server.faults.redirect.lock().unwrap() = Some("/repo.git".into());
     let mut order = remote.order();
-    order.repo_url = remote.server.url("old.git");
-    let access = Access { url: order.repo_url.clone(), ..remote.access(PASSWORD) };
+    order.parts[0].repo_url = remote.server.url("old.git");
+    let access = Access { url: order.parts[0].repo_url.clone(), ..remote.access(PASSWORD) };
     // The redirect is for one path only, or it would be one of itself.
     let faults = Arc::clone(&remote.server.faults);
     let outcome = remote.story.daemon.revert_with(&order, &access, Duration::from_secs(20));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lastgood::engine::action::{
-    Action, MeasureOrder, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord, Round,
+    Action, Delivery, MeasureOrder, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
+    RevertedPart, Round,
 };
 use lastgood::engine::analysis::{App, Seen};
 use lastgood::engine::decide::{Context, Step, step};
@@ -16,7 +17,7 @@ use lastgood::engine::facts::{
     RolloutFacts, Source, SourceKind, WorkloadFacts, WorkloadFailure, WorkloadKind, WorkloadRef,
 };
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
 };
 use lastgood::engine::template::Template;
 
@@ -56,6 +57,7 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
             terminate_stuck_sync: true,
             reverts_per_day: 4,
             others_degraded: 2,
+            revert: RevertRules::default(),
         },
         git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
     }
@@ -195,22 +197,27 @@ impl World {
 
     fn outcome(&mut self, order: &RevertOrder, outcome: Outcome) -> RevertOutcome {
         let long = "x".repeat(500);
+        let dry_run = order.mode == Delivery::DryRun;
+        let part = &order.parts[0];
         let record = |revert: Revision| {
             // As long as they get: see the limits in `act::git`.
             let files = (0..100).map(|i| format!("apps/shop/some/folder/file-{i}.yaml")).collect();
-            RevertRecord {
-                revert,
+            let part = RevertedPart {
+                repo_url: part.repo_url.clone(),
                 branch: "main".into(),
+                sources: part.sources.clone(),
+                bad: part.bad.clone(),
+                revert,
                 culprits: Vec::new(),
                 files,
-                quarantine: content(order.bad.as_str().bytes().next().unwrap_or_default() % 5),
+                quarantine: content(part.bad.as_str().bytes().next().unwrap_or_default() % 5),
                 attempts: 1,
-            }
+            };
+            RevertRecord { parts: vec![part], touches: Vec::new() }
         };
         match outcome {
             // Git makes a new commit each time.
-            Outcome::Pushed if order.dry_run => RevertOutcome::Planned(record(order.bad.clone())),
-            Outcome::Already if order.dry_run => RevertOutcome::Planned(record(order.bad.clone())),
+            Outcome::Pushed | Outcome::Already if dry_run => RevertOutcome::Planned(record(part.bad.clone())),
             Outcome::Pushed | Outcome::Already => {
                 self.reverts += 1;
                 let made = record(revision(self.reverts));

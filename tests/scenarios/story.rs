@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use lastgood::engine::action::Action;
+use lastgood::engine::action::{Action, Delivery};
 use lastgood::engine::analysis::AppState;
 use lastgood::engine::entry::Entry;
 use lastgood::engine::facts::{Revision, Revisions};
@@ -105,8 +105,10 @@ impl Story {
                 }
             }
             Action::Revert(order) => {
-                let dry = if order.dry_run { ", a dry run" } else { "" };
-                format!("revert {} to {}{dry}", names.name(&order.bad), names.name(&order.good))
+                let dry = if order.mode == Delivery::DryRun { ", a dry run" } else { "" };
+                let bad: Vec<_> = order.parts.iter().map(|part| names.name(&part.bad)).collect();
+                let good: Vec<_> = order.parts.iter().map(|part| names.name(&part.good)).collect();
+                format!("revert {} to {}{dry}", bad.join("+"), good.join("+"))
             }
             Action::Relate(order) => {
                 format!(

@@ -7,7 +7,7 @@ use lastgood::engine::action::{Refusal, RevertOutcome};
 use lastgood::engine::event::Event;
 use lastgood::engine::facts::{Gap, OperationPhase, Reading, SyncStatus, TroubleKind};
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
 };
 use lastgood::engine::template::Template;
 
@@ -43,6 +43,7 @@ pub fn policy() -> Policy {
             terminate_stuck_sync: true,
             reverts_per_day: 3,
             others_degraded: 3,
+            revert: RevertRules::default(),
         },
         git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lastgood::engine::action::{
-    Action, Culprit, MeasureOrder, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
+    Action, Culprit, Delivery, MeasureOrder, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
+    RevertedPart,
 };
 use lastgood::engine::analysis::{App, AppState, Seen};
 use lastgood::engine::decide::{Context, step};
@@ -250,22 +251,29 @@ impl World {
     }
 
     fn revert(&mut self, order: &RevertOrder) -> Option<RevertOutcome> {
-        let undo = format!("undo-{}", self.names.name(&order.bad));
-        let record = |revert: Revision| RevertRecord {
-            revert,
+        let part = &order.parts[0];
+        let undo = format!("undo-{}", self.names.name(&part.bad));
+        let reverted = |revert: Revision| RevertedPart {
+            repo_url: part.repo_url.clone(),
             branch: "main".into(),
+            sources: part.sources.clone(),
+            bad: part.bad.clone(),
+            revert,
             culprits: vec![Culprit {
-                revision: order.bad.clone(),
+                revision: part.bad.clone(),
                 author: "Bob <bob@example.com>".into(),
                 authored_at: Timestamp::UNIX_EPOCH,
                 subject: "shop: change".into(),
             }],
             files: vec!["shop/app.yaml".into()],
-            quarantine: content(&order.bad),
+            quarantine: content(&part.bad),
             attempts: 1,
         };
+        let record = |revert| RevertRecord { parts: vec![reverted(revert)], touches: Vec::new() };
         match &self.git {
-            Git::Pushes if order.dry_run => Some(RevertOutcome::Planned(record(order.bad.clone()))),
+            Git::Pushes if order.mode == Delivery::DryRun => {
+                Some(RevertOutcome::Planned(record(part.bad.clone())))
+            }
             Git::Pushes => Some(RevertOutcome::Pushed(record(self.names.revision(&undo)))),
             Git::AlreadyReverted(by) => Some(RevertOutcome::AlreadyReverted(record(by.clone()))),
             Git::Says(outcome) => Some(*outcome.clone()),

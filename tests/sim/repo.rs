@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use lastgood::engine::action::{
-    Culprit, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
+    Culprit, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
+    RevertedPart,
 };
 use lastgood::engine::facts::Revision;
 
@@ -59,11 +60,13 @@ impl Repo {
 
     /// The revert as `act` does it: look first, plan on the tip, compare-and-swap.
     pub fn revert(&mut self, order: &RevertOrder) -> RevertOutcome {
-        let (bad, good) = (Self::index(&order.bad), Self::index(&order.good));
+        let [part] = order.parts.as_slice() else { panic!("one source has one part: {order:?}") };
+        let RevertPart { good: good_revision, bad: bad_revision, .. } = part.clone();
+        let (bad, good) = (Self::index(&bad_revision), Self::index(&good_revision));
         if good >= bad {
             return RevertOutcome::Refused(Refusal::GoodNotAncestor {
-                good: order.good.clone(),
-                bad: order.bad.clone(),
+                good: good_revision,
+                bad: bad_revision,
             });
         }
         let (at_bad, at_good) = (self.commits[bad].content, self.commits[good].content);
@@ -72,9 +75,12 @@ impl Repo {
         let ours =
             newer.iter().position(|c| c.rollback.as_ref().is_some_and(|(id, _)| *id == order.rollback));
         let only_look = order.only_look;
-        let record = |index: usize| RevertRecord {
-            revert: Self::revision(index),
+        let reverted = |index: usize| RevertedPart {
+            repo_url: part.repo_url.clone(),
             branch: "main".into(),
+            sources: part.sources.clone(),
+            bad: part.bad.clone(),
+            revert: Self::revision(index),
             culprits: (good + 1..=bad)
                 .rev()
                 .map(|i| Culprit {
@@ -88,22 +94,23 @@ impl Repo {
             quarantine: at_bad.id.to_string(),
             attempts: 1,
         };
+        let record = |index| RevertRecord { parts: vec![reverted(index)], touches: Vec::new() };
         if let Some(found) = ours {
             if tip == at_bad {
-                return RevertOutcome::Refused(Refusal::ContentReturned { bad: order.bad.clone() });
+                return RevertOutcome::Refused(Refusal::ContentReturned { bad: bad_revision });
             }
             return RevertOutcome::AlreadyReverted(record(bad + 1 + found));
         }
         if self.commits[bad].rollback.is_some() {
-            return RevertOutcome::Refused(Refusal::BadIsARollback { bad: order.bad.clone() });
+            return RevertOutcome::Refused(Refusal::BadIsARollback { bad: bad_revision });
         }
         if order.quarantine.contains(&at_bad.id.to_string()) {
-            return RevertOutcome::Refused(Refusal::ContentReturned { bad: order.bad.clone() });
+            return RevertOutcome::Refused(Refusal::ContentReturned { bad: bad_revision });
         }
         if at_bad == at_good {
             return RevertOutcome::Refused(Refusal::NothingToRevert {
-                good: order.good.clone(),
-                bad: order.bad.clone(),
+                good: good_revision,
+                bad: bad_revision,
             });
         }
         if tip == at_good {
@@ -116,7 +123,7 @@ impl Repo {
         if tip != at_bad {
             return RevertOutcome::Conflict { files: vec!["shop/app.yaml".into()] };
         }
-        let rollback = Some((order.rollback.clone(), order.bad.clone()));
+        let rollback = Some((order.rollback.clone(), bad_revision));
         self.commits.push(Commit { content: at_good, rollback });
         RevertOutcome::Pushed(record(self.tip()))
     }

@@ -12,7 +12,7 @@ use lastgood::engine::facts::{AppKey, Gap, Reading, Revision};
 use lastgood::engine::judge::Verdict;
 use lastgood::engine::laws;
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
 };
 use lastgood::engine::template::Template;
 
@@ -107,6 +107,7 @@ fn policy() -> Policy {
             terminate_stuck_sync: true,
             reverts_per_day: 4,
             others_degraded: 3,
+            revert: RevertRules::default(),
         },
         git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@sim".into() },
     }

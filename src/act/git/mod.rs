@@ -74,18 +74,22 @@ impl Git {
         transport::init().map_err(|message| GitError::Unprepared { message })
     }
 
-    /// Plans and pushes a revert, or finds it on the branch.
+    /// Plans and pushes a revert, or finds it on the branch; `accesses` has the way to the repository of each part.
     ///
     /// It always looks before it acts, so that it can be called again after a crash or an unknown outcome.
     pub fn revert(
         &self,
         order: &RevertOrder,
-        access: &Access,
+        accesses: &[Access],
         identity: &Identity,
         now: Timestamp,
         deadline: Instant,
     ) -> RevertOutcome {
-        let call = revert::Call { order, identity, now };
+        let ([part], [access]) = (order.parts.as_slice(), accesses) else {
+            let reason = format!("{} repositories at once", order.parts.len());
+            return RevertOutcome::Refused(Refusal::Unsupported { reason });
+        };
+        let call = revert::Call { order, part, identity, now };
         match self.with_copy(access, deadline, |repo, session| call.run(repo, session)) {
             Ok(outcome) => outcome,
             Err(Trouble::Stop(Stop::Refused(refusal))) => RevertOutcome::Refused(refusal),
@@ -94,10 +98,10 @@ impl Git {
             }
             Err(trouble) => match trouble.into_failure() {
                 Failure { class: Class::NotAuthorised, message } => {
-                    let repo_url = redact(&order.repo_url);
+                    let repo_url = redact(&part.repo_url);
                     RevertOutcome::Refused(Refusal::NotAuthorised { repo_url, message })
                 }
-                failure => RevertOutcome::Failed { error: failure.on(&order.repo_url).to_string() },
+                failure => RevertOutcome::Failed { error: failure.on(&part.repo_url).to_string() },
             },
         }
     }

@@ -10,12 +10,16 @@ use super::error::{Class, Failure};
 use super::footprint::Footprint;
 use super::history::{History, revision};
 use super::message::{self, Told, Undone};
-use super::never::{self, Never};
+use super::never::Never;
 use super::plan::{self, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
 use super::push::{self, PushOutcome};
 use super::transport::Session;
-use super::{Identity, Trouble};
-use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord};
+use super::{Identity, Trouble, redact};
+use crate::engine::action::{
+    Delivery, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
+    RevertedPart,
+};
+use crate::engine::policy::{self, NeverRevert};
 
 /// Plans made in one call: on a branch that moves more often than this within seconds, better come back later.
 const PLANS_MAX: u32 = 10;
@@ -30,21 +34,23 @@ const RECORD_CULPRITS_MAX: usize = 50;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) order: &'a RevertOrder,
+    pub(crate) part: &'a RevertPart,
     pub(crate) identity: &'a Identity,
     pub(crate) now: Timestamp,
 }
 
 impl Call<'_> {
     pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<RevertOutcome, Trouble> {
-        let footprint = footprint(&self.order.footprint)?;
-        let (good, bad) = (commit_id(&self.order.good)?, commit_id(&self.order.bad)?);
-        let never = Never::new(&[], &never::KINDS)
+        let footprint = footprint(&self.part.footprint)?;
+        let (good, bad) = (commit_id(&self.part.good)?, commit_id(&self.part.bad)?);
+        let NeverRevert { paths, kinds } = &self.order.rules.never_revert;
+        let never = Never::new(paths, kinds)
             .map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }))?;
         for attempts in 1..=PLANS_MAX {
             if session.is_over() {
                 return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
             }
-            let target = &self.order.target_revision;
+            let target = &self.part.target_revision;
             let Target::Branch { name, tip } = cache::fetch_branch(repo, session, target)? else {
                 return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
             };
@@ -60,24 +66,28 @@ impl Call<'_> {
                     app: &self.order.app,
                     quarantine: &self.order.quarantine,
                 }),
-                on_conflict: OnConflict::Hold,
+                on_conflict: match self.order.rules.on_conflict {
+                    policy::OnConflict::Hold => OnConflict::Hold,
+                    policy::OnConflict::Restore => OnConflict::Restore,
+                },
                 never: &never,
             };
             let plan = match plan::plan(repo, &request)? {
                 Found::Already(done) => {
-                    let record = record(repo, &name, done.commit, &done.evidence, attempts)?;
-                    return Ok(RevertOutcome::AlreadyReverted(record));
+                    let record = self.record(repo, &name, done.commit, &done.evidence, attempts)?;
+                    return Ok(RevertOutcome::AlreadyReverted(whole(record)));
                 }
                 Found::Plan(plan) => plan,
             };
             if self.order.only_look {
                 return Ok(RevertOutcome::NotThere);
             }
-            if self.order.dry_run {
-                return Ok(RevertOutcome::Planned(record(repo, &name, tip, &plan.evidence, attempts)?));
+            if self.order.mode == Delivery::DryRun {
+                let record = self.record(repo, &name, tip, &plan.evidence, attempts)?;
+                return Ok(RevertOutcome::Planned(whole(record)));
             }
             let new = self.commit(repo, tip, &plan)?;
-            let record = record(repo, &name, new, &plan.evidence, attempts)?;
+            let record = self.record(repo, &name, new, &plan.evidence, attempts)?;
             if let Some(outcome) = push_and_look(repo, session, record, new, tip)? {
                 return Ok(outcome);
             }
@@ -108,8 +118,8 @@ impl Call<'_> {
             app: &app,
             cluster: &self.order.cluster,
             rollback: &self.order.rollback,
-            bad: &self.order.bad,
-            good: &self.order.good,
+            bad: &self.part.bad,
+            good: &self.part.good,
             evidence: &self.order.evidence,
             undone: &Undone { culprits: &culprits, single },
         });
@@ -118,13 +128,46 @@ impl Call<'_> {
         let (tree, parent) = (repo.find_tree(plan.tree)?, repo.find_commit(tip)?);
         Ok(repo.commit(None, &signature, &signature, &message, &tree, &[&parent])?)
     }
+
+    fn record(
+        &self,
+        repo: &Repository,
+        branch: &str,
+        revert: Oid,
+        evidence: &Evidence,
+        attempts: u32,
+    ) -> Result<RevertedPart, Trouble> {
+        let mut culprits = Vec::new();
+        for id in evidence.culprits.iter().take(RECORD_CULPRITS_MAX) {
+            culprits.push(plan::culprit(repo, *id)?);
+        }
+        let mut files = plan::lossy(evidence.files.get(..RECORD_FILES_MAX).unwrap_or(&evidence.files));
+        if let Some(more) = evidence.files.len().checked_sub(RECORD_FILES_MAX).filter(|more| *more > 0) {
+            files.push(format!("and {more} more"));
+        }
+        Ok(RevertedPart {
+            repo_url: redact(&self.part.repo_url),
+            branch: branch.to_owned(),
+            sources: self.part.sources.clone(),
+            bad: self.part.bad.clone(),
+            revert: revision(revert),
+            culprits,
+            files,
+            quarantine: evidence.content.clone(),
+            attempts,
+        })
+    }
+}
+
+fn whole(part: RevertedPart) -> RevertRecord {
+    RevertRecord { parts: vec![part], touches: Vec::new() }
 }
 
 /// Pushes, and looks at the branch afterwards; none when somebody else was faster.
 fn push_and_look(
     repo: &Repository,
     session: &Session,
-    record: RevertRecord,
+    record: RevertedPart,
     new: Oid,
     tip: Oid,
 ) -> Result<Option<RevertOutcome>, Trouble> {
@@ -151,7 +194,7 @@ fn push_and_look(
                 Err(_) => true,
             };
             if there {
-                return Ok(Some(RevertOutcome::Pushed(record)));
+                return Ok(Some(RevertOutcome::Pushed(whole(record))));
             }
             let why = "the server accepted the push, but the branch does not hold it: somebody rewrote it";
             Err(Failure::new(Class::Other, why).into())
@@ -186,30 +229,4 @@ pub(crate) fn relate(
 
 fn footprint(paths: &[String]) -> Result<Footprint, Trouble> {
     Footprint::new(paths).map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }).into())
-}
-
-fn record(
-    repo: &Repository,
-    branch: &str,
-    revert: Oid,
-    evidence: &Evidence,
-    attempts: u32,
-) -> Result<RevertRecord, Trouble> {
-    let mut culprits = Vec::new();
-    for id in evidence.culprits.iter().take(RECORD_CULPRITS_MAX) {
-        culprits.push(plan::culprit(repo, *id)?);
-    }
-    let mut files = plan::lossy(evidence.files.get(..RECORD_FILES_MAX).unwrap_or(&evidence.files));
-    if let Some(more) = evidence.files.len().checked_sub(RECORD_FILES_MAX).filter(|more| *more > 0) {
-        files.push(format!("and {more} more"));
-    }
-    let quarantine = evidence.content.clone();
-    Ok(RevertRecord {
-        revert: revision(revert),
-        branch: branch.to_owned(),
-        culprits,
-        files,
-        quarantine,
-        attempts,
-    })
 }

@@ -71,26 +71,26 @@ impl Turn<'_> {
             asked = None;
         }
         let found = self.app.seen.application.as_deref().and_then(live).map(|(r, how)| (r.clone(), how));
-        if let Some((live, how)) = found {
-            if live == confirming.record.revert {
+        if let (Some((live, how)), Some((part, done))) = (found, confirming.only_part()) {
+            if live == done.revert {
                 return self.landed(confirming, live, how);
             }
-            if confirming.order.bad != live && asked.as_ref() != Some(&live) {
+            if part.bad != live && asked.as_ref() != Some(&live) {
                 self.actions.push(Action::Relate(RelateOrder {
-                    repo_url: confirming.order.repo_url.clone(),
+                    repo_url: part.repo_url.clone(),
                     project: confirming.order.project.clone(),
-                    target_revision: confirming.order.target_revision.clone(),
-                    footprint: confirming.order.footprint.clone(),
-                    ancestor: confirming.record.revert.clone(),
+                    target_revision: part.target_revision.clone(),
+                    footprint: part.footprint.clone(),
+                    ancestor: done.revert.clone(),
                     descendant: live.clone(),
                 }));
                 asked = Some(live);
             }
         }
         if now >= live_deadline(since, policy) {
-            let (revert, after) = (confirming.record.revert.clone(), elapsed(since, now));
+            let (reverts, after) = (confirming.record.reverts().cloned().collect(), elapsed(since, now));
             let auto_sync = self.app.seen.application.as_ref().is_none_or(|a| a.auto_sync);
-            self.hold(&confirming.bad.revisions, Why::NotLive { revert, after, auto_sync });
+            self.hold(&confirming.bad.revisions, Why::NotLive { reverts, after, auto_sync });
             self.app.state.phase = Phase::Idle { current: confirming.bad.revisions };
             return true;
         }
@@ -122,26 +122,27 @@ impl Turn<'_> {
         let Stage::Landing { asked, .. } = &confirming.stage else { return };
         // What is not known is asked for again with the next refresh.
         let Ok(relation) = relation else { return };
-        if asked.as_ref() != Some(&relation.descendant) || relation.ancestor != confirming.record.revert {
+        let confirming = (**confirming).clone();
+        let Some((_, done)) = confirming.only_part() else { return };
+        if asked.as_ref() != Some(&relation.descendant) || relation.ancestor != done.revert {
             return;
         }
-        let confirming = (**confirming).clone();
         let found = self.app.seen.application.as_deref().and_then(live).map(|(r, how)| (r.clone(), how));
         let Some((live, how)) = found.filter(|(r, _)| *r == relation.descendant) else { return };
-        if relation.descends && relation.content == confirming.record.quarantine {
+        if relation.descends && relation.content == done.quarantine {
             self.hold(&confirming.bad.revisions, Why::ContentReturned { live: live.clone() });
             self.settle(&confirming, live.into());
         } else if relation.descends && relation.same_content {
             self.landed(confirming, live, how);
         } else if relation.descends {
-            self.superseded(confirming, live, how);
+            self.superseded(&confirming, live, how);
         }
     }
 
     /// `live` is what runs; an operation that brought it, the revert or the bad revision is dealt with, a newer one
     /// is not.
     fn settle(&mut self, confirming: &Confirming, live: Revisions) {
-        let revert = Revisions::from(confirming.record.revert.clone());
+        let revert = confirming.reverted();
         if let Some(operation) = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref())
             && let Some(revisions) = operation.revisions.clone()
             && (revisions == live || revisions == revert || revisions == confirming.bad.revisions)
@@ -173,11 +174,11 @@ impl Turn<'_> {
     }
 
     /// What is live holds the revert and newer changes on top of it: those are judged by an analysis of their own.
-    fn superseded(&mut self, confirming: Confirming, live: Revision, how: LiveBy) {
+    fn superseded(&mut self, confirming: &Confirming, live: Revision, how: LiveBy) {
         let took = elapsed(confirming.pushed_at, self.context.now);
         self.app.state.sync_failed = false;
         self.record(Kind::RevertLive { live: live.into(), how, took });
-        self.app.state.phase = Phase::Idle { current: confirming.record.revert.into() };
+        self.app.state.phase = Phase::Idle { current: confirming.reverted() };
     }
 
     fn recover(&mut self, mut confirming: Confirming, mut recovering: Recovering) -> bool {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::{REVERT_ANSWER_MAX, Turn, newer_operation};
-use crate::engine::action::{Action, RevertOrder, RevertOutcome, RevertRecord};
-use crate::engine::analysis::{Bad, Confirming, PAST_REVERTS_MAX, PastRevert, Phase, Reverting, Stage};
+use crate::engine::action::{Action, Delivery, RevertOrder, RevertOutcome, RevertPart, RevertRecord};
+use crate::engine::analysis::{
+    AppState, Bad, Confirming, PAST_REVERTS_MAX, PastPart, PastRevert, Phase, Reverting, Stage,
+};
 use crate::engine::entry::{Abandoned, Kind, Why};
 use crate::engine::guards;
 use crate::engine::policy::Mode;
@@ -38,15 +40,23 @@ impl Turn<'_> {
                 ),
                 app: self.key.clone(),
                 cluster: self.context.cluster.to_owned(),
-                repo_url: cleared.repo_url.to_owned(),
                 project: application.project.clone(),
-                target_revision: cleared.target_revision.to_owned(),
-                footprint: vec![cleared.path.to_owned()],
-                bad: cleared.bad.clone(),
-                good: cleared.good.clone(),
+                parts: vec![RevertPart {
+                    repo_url: cleared.repo_url.to_owned(),
+                    target_revision: cleared.target_revision.to_owned(),
+                    sources: vec![0],
+                    footprint: vec![cleared.path.to_owned()],
+                    others: Vec::new(),
+                    bad: cleared.bad.clone(),
+                    good: cleared.good.clone(),
+                }],
                 evidence: bad.breaches.iter().map(ToString::to_string).collect(),
-                quarantine: self.app.state.reverts.iter().map(|past| past.quarantine.clone()).collect(),
-                dry_run: self.context.policy.mode == Mode::DryRun,
+                quarantine: quarantined(&self.app.state),
+                rules: self.context.policy.rollback.revert.clone(),
+                mode: match self.context.policy.mode {
+                    Mode::Push => Delivery::Push,
+                    Mode::DryRun => Delivery::DryRun,
+                },
                 only_look: false,
             },
         };
@@ -91,7 +101,7 @@ impl Turn<'_> {
     /// Why the intent no longer holds, if so.
     fn abandoned(&self) -> Option<Abandoned> {
         let Phase::Reverting(reverting) = &self.app.state.phase else { return None };
-        if self.context.policy.mode == Mode::DryRun && !reverting.order.dry_run {
+        if self.context.policy.mode == Mode::DryRun && reverting.order.mode != Delivery::DryRun {
             return Some(Abandoned::DryRun);
         }
         let application = self.app.seen.application.as_ref()?;
@@ -159,21 +169,26 @@ impl Turn<'_> {
         self.record(Kind::RevertPushed {
             rollback: order.rollback.clone(),
             record: record.clone(),
-            bad: order.bad.clone(),
             already,
             took: elapsed(bad.degraded_at, now),
         });
         if self.app.state.reverts.len() >= PAST_REVERTS_MAX {
             self.app.state.reverts.remove(0);
         }
-        self.app.state.reverts.push(PastRevert {
-            bad: order.bad.clone(),
-            revert: record.revert.clone(),
-            quarantine: record.quarantine.clone(),
-            at: now,
+        let parts = record.parts.iter().map(|part| PastPart {
+            bad: part.bad.clone(),
+            revert: part.revert.clone(),
+            quarantine: part.quarantine.clone(),
         });
+        self.app.state.reverts.push(PastRevert { parts: parts.collect(), at: now });
         let stage = Stage::Landing { since: now, next_refresh_at: now, asked: None };
         self.app.state.phase =
             Phase::Confirming(Box::new(Confirming { bad, order, record, pushed_at: now, stage }));
     }
+}
+
+/// The content of everything that was rolled back.
+fn quarantined(state: &AppState) -> Vec<String> {
+    let parts = state.reverts.iter().flat_map(|past| &past.parts);
+    parts.map(|part| part.quarantine.clone()).collect()
 }
