@@ -2,4 +2,5 @@
 //! data, not an error.
 
 pub mod argocd;
+pub mod forge;
 pub mod git;

@@ -10,6 +10,7 @@ pub mod facts;
 #[cfg(test)]
 mod fixture;
 pub mod fleet;
+pub mod forge;
 pub mod guards;
 pub mod judge;
 pub mod laws;

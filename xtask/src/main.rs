@@ -14,10 +14,11 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 
 const USAGE: &str = "\
-usage: cargo xtask test [--fast | --only FILTER]
+usage: cargo xtask test [--fast | --gitea | --only FILTER]
 
-  test                 every test, the fast ones first, then the real cluster's
+  test                 every test, the fast ones first, then those with a real Gitea, then the real cluster's
   test --fast          only what needs nothing but cargo
+  test --gitea         only what needs a real Gitea and no cluster
   test --only FILTER   only the cluster scenarios whose name contains FILTER
 
 The cluster's parts are built once, about half an hour on two cores, and kept in $LASTGOOD_CACHE (by default
@@ -27,6 +28,7 @@ $XDG_CACHE_HOME/lastgood or ~/.cache/lastgood).";
 enum Task {
     Help,
     Fast,
+    Gitea,
     Everything,
     Only(String),
 }
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let task = match args.as_slice() {
         ["test"] => Task::Everything,
         ["test", "--fast"] => Task::Fast,
+        ["test", "--gitea"] => Task::Gitea,
         ["test", "--only", filter] => Task::Only((*filter).to_owned()),
         ["help" | "--help" | "-h", ..] | ["test", "--help" | "-h"] => Task::Help,
         _ => {
@@ -61,10 +64,12 @@ fn run(task: &Task) -> Result<()> {
             Ok(())
         }
         Task::Fast => fast(&root),
+        Task::Gitea => gitea(&root),
         Task::Everything => {
             // Said before anything runs, so that nobody waits for the fast tests to learn that a package is missing.
             needs::check(&root)?;
             fast(&root)?;
+            gitea(&root)?;
             cluster(&root, None)
         }
         Task::Only(filter) => {
@@ -78,8 +83,13 @@ fn fast(root: &Path) -> Result<()> {
     cargo(root, &["test", "--workspace"], None)
 }
 
+fn gitea(root: &Path) -> Result<()> {
+    let built = parts::build(root, &cache()?, |part| part == "gitea")?;
+    cargo(root, &["test", "--test", "gitea"], Some(&built))
+}
+
 fn cluster(root: &Path, filter: Option<&str>) -> Result<()> {
-    let built = parts::build_all(root, &cache()?)?;
+    let built = parts::build(root, &cache()?, |_| true)?;
     let mut args = vec!["test", "--test", "cluster"];
     if let Some(filter) = filter {
         args.extend(["--", filter]);

@@ -26,7 +26,7 @@ struct Part {
     links: &'static [&'static str],
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "helm",
         module: "helm.sh/helm/v3",
@@ -97,14 +97,24 @@ const PARTS: [Part; 6] = [
         ],
         links: &[],
     },
+    Part {
+        name: "gitea",
+        module: "code.gitea.io/gitea",
+        programs: &[("code.gitea.io/gitea", "gitea")],
+        ldflags: "-s -w -X main.Version={number}",
+        // Read at run time; the pages for browsers are not needed.
+        files: &[("options", "static/options"), ("templates", "static/templates")],
+        links: &[],
+    },
 ];
 
-/// Builds what the cache lacks; returns `name=folder` pairs joined by colons, as the cluster tests read them.
-pub(crate) fn build_all(root: &Path, cache: &Path) -> Result<String> {
+/// Builds what the cache lacks of the parts that are `wanted`; returns `name=folder` pairs joined by colons, as the tests
+/// read them.
+pub(crate) fn build(root: &Path, cache: &Path, wanted: impl Fn(&str) -> bool) -> Result<String> {
     fs::create_dir_all(cache).with_context(|| format!("creating the cache folder {}", cache.display()))?;
     let mut built = Vec::new();
     // One after another: a single Go build already fills the cores and most of a small machine's memory.
-    for part in &PARTS {
+    for part in PARTS.iter().filter(|part| wanted(part.name)) {
         let folder = part.ensure(root, cache).with_context(|| format!("building the part {}", part.name))?;
         built.push(format!("{}={}", part.name, folder.display()));
     }
@@ -144,8 +154,28 @@ impl Part {
             let path = source.join(file);
             hash.add(&fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
         }
-        hash.add(format!("{self:?} {GO_FLAGS:?} {}", std::env::consts::ARCH).as_bytes());
+        hash.add(format!("{self:?} {:?} {}", self.go_flags(), std::env::consts::ARCH).as_bytes());
         Ok(format!("{:016x}", hash.0))
+    }
+
+    fn go_flags(&self) -> GoFlags {
+        if self.name == "gitea" { WITH_SQLITE } else { GO_FLAGS }
+    }
+
+    /// Runs `go` in the part's folder and returns what it printed.
+    fn go(&self, folder: &Path, args: &[&str]) -> Result<String> {
+        let mut command = Command::new("go");
+        command.args(args).current_dir(folder).envs(self.go_flags());
+        let Output { status, stdout, stderr } = command.output().context("starting go")?;
+        if !status.success() {
+            let stderr = String::from_utf8_lossy(&stderr);
+            // What counts comes last, after a line for each downloaded module.
+            let lines: Vec<&str> =
+                stderr.lines().filter(|line| !line.starts_with("go: downloading")).collect();
+            let tail = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n  ");
+            bail!("`go {}` in {} failed ({status}):\n  {tail}", args.join(" "), folder.display());
+        }
+        Ok(String::from_utf8_lossy(&stdout).trim().to_owned())
     }
 
     fn fill(&self, source: &Path, into: &Path) -> Result<()> {
@@ -153,7 +183,7 @@ impl Part {
         fs::create_dir_all(&bin)?;
         let ldflags = self.ldflags(source)?;
         for (package, program) in self.programs {
-            go(
+            self.go(
                 source,
                 &["build", "-ldflags", &ldflags, "-o", &bin.join(program).to_string_lossy(), package],
             )?;
@@ -164,7 +194,7 @@ impl Part {
             }
         }
         if !self.files.is_empty() {
-            let module = go(source, &["list", "-m", "-f", "{{.Dir}}", self.module])?;
+            let module = self.go(source, &["list", "-m", "-f", "{{.Dir}}", self.module])?;
             for (from, to) in self.files {
                 copy(&Path::new(&module).join(from), &into.join(to))?;
             }
@@ -173,7 +203,7 @@ impl Part {
     }
 
     fn ldflags(&self, source: &Path) -> Result<String> {
-        let version = go(source, &["list", "-m", "-f", "{{.Version}}", self.module])?;
+        let version = self.go(source, &["list", "-m", "-f", "{{.Version}}", self.module])?;
         let number = version.trim_start_matches('v');
         let mut numbers = number.split('.');
         let (major, minor) = numbers
@@ -186,25 +216,28 @@ impl Part {
     }
 }
 
+type GoFlags = [(&'static str, &'static str); 3];
+
 /// Nothing of the user's own settings may change what is built.
-const GO_FLAGS: [(&str, &str); 3] =
+const GO_FLAGS: GoFlags =
     [("CGO_ENABLED", "0"), ("GOFLAGS", "-buildvcs=false -mod=readonly"), ("GOWORK", "off")];
 
-/// Runs `go` and returns what it printed.
-fn go(folder: &Path, args: &[&str]) -> Result<String> {
-    let Output { status, stdout, stderr } =
-        Command::new("go").args(args).current_dir(folder).envs(GO_FLAGS).output().context("starting go")?;
-    if !status.success() {
-        let stderr = String::from_utf8_lossy(&stderr);
-        // What counts comes last, after a line for each downloaded module.
-        let lines: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("go: downloading")).collect();
-        let tail = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n  ");
-        bail!("`go {}` in {} failed ({status}):\n  {tail}", args.join(" "), folder.display());
-    }
-    Ok(String::from_utf8_lossy(&stdout).trim().to_owned())
-}
+/// Gitea's only database that needs no server is written in C.
+const WITH_SQLITE: GoFlags = [
+    ("CGO_ENABLED", "1"),
+    ("GOFLAGS", "-buildvcs=false -mod=readonly -tags=sqlite,sqlite_unlock_notify"),
+    ("GOWORK", "off"),
+];
 
+/// Copies a file, or a folder with all that is in it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.is_dir() {
+        for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+            let name = entry?.file_name();
+            copy(&from.join(&name), &to.join(&name))?;
+        }
+        return Ok(());
+    }
     let folder = to.parent().context("a copied file needs a folder")?;
     fs::create_dir_all(folder)?;
     fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;

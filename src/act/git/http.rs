@@ -223,7 +223,7 @@ async fn advertisement(session: &Session, base: &str, name: &str) -> Result<(Res
 }
 
 /// Whether a redirect may be followed: never to less protection, and with credentials never to another host.
-fn may_follow(from: &Url, to: &Url, anonymous: bool) -> bool {
+pub(crate) fn may_follow(from: &Url, to: &Url, anonymous: bool) -> bool {
     let upgraded = from.scheme() == "http" && to.scheme() == "https";
     let same_scheme = from.scheme() == to.scheme();
     let same_port = from.port_or_known_default() == to.port_or_known_default();
@@ -255,7 +255,8 @@ fn client(session: &Session) -> Result<&Client, Failure> {
     Ok(session.http.get_or_init(|| client))
 }
 
-fn build(access: &Access) -> Result<Client, String> {
+/// A client that trusts, proves and goes through what `access` says, and follows no redirect by itself.
+pub(crate) fn build(access: &Access) -> Result<Client, String> {
     let text = |e: reqwest::Error| causes(&e.without_url());
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)
@@ -334,7 +335,7 @@ fn unreachable(error: reqwest::Error) -> Failure {
 }
 
 /// The error with all of its causes: reqwest's own text says little.
-fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

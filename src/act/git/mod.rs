@@ -10,7 +10,7 @@ mod declined;
 mod error;
 pub mod footprint;
 mod history;
-mod http;
+pub(crate) mod http;
 mod look;
 mod merge;
 pub mod message;
@@ -22,7 +22,7 @@ mod ssh;
 mod tls;
 mod transport;
 mod tree;
-mod url;
+pub(crate) mod url;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

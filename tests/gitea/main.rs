@@ -1,0 +1,22 @@
+//! Pull requests at a real Gitea: protected branches, labels, reviewers, auto-merge, and what becomes of them.
+//!
+//! `cargo xtask test --gitea` builds Gitea first. One serves all tests; each has a repository of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may fail"
+)]
+
+#[path = "../support/gitea.rs"]
+mod gitea;
+#[allow(dead_code, reason = "the cluster's tests use the rest")]
+#[path = "../cluster/process.rs"]
+mod process;
+#[allow(dead_code, reason = "the cluster's tests use the rest")]
+#[path = "../cluster/rundir.rs"]
+mod rundir;
+
+mod pull_requests;
+mod shop;
