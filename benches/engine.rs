@@ -172,7 +172,12 @@ fn policy() -> Policy {
             others_degraded: 3,
             revert: RevertRules::default(),
         },
-        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@bench".into() },
+        git: GitRules {
+            secret: None,
+            author_name: "lastgood".into(),
+            author_email: "lastgood@bench".into(),
+            signing_secret: None,
+        },
     }
 }
 

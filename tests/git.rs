@@ -28,6 +28,8 @@ mod over_ssh;
 mod plans;
 #[path = "git/refusals.rs"]
 mod refusals;
+#[path = "git/signed.rs"]
+mod signed;
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +69,8 @@ impl Daemon {
     }
 
     fn revert_with(&self, order: &RevertOrder, access: &Access, within: Duration) -> RevertOutcome {
-        let identity = Identity { name: "lastgood".into(), email: "lastgood@example.org".into() };
+        let identity =
+            Identity { name: "lastgood".into(), email: "lastgood@example.org".into(), signer: None };
         self.git.revert(
             order,
             std::slice::from_ref(access),

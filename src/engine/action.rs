@@ -372,6 +372,12 @@ pub enum Refusal {
         /// The server's words.
         message: String,
     },
+    /// Commits are to be signed, and there is no key that does.
+    #[error("the revert cannot be signed, and unsigned it must not be pushed: {reason}")]
+    CannotSign {
+        /// What is wrong with which key.
+        reason: String,
+    },
     /// A repository of a kind that cannot be handled.
     #[error("the repository cannot be handled: {reason}")]
     Unsupported {

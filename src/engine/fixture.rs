@@ -97,6 +97,11 @@ pub(crate) fn policy() -> Policy {
             others_degraded: 3,
             revert: RevertRules::default(),
         },
-        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
+        git: GitRules {
+            secret: None,
+            author_name: "lastgood".into(),
+            author_email: "lastgood@test".into(),
+            signing_secret: None,
+        },
     }
 }

@@ -205,4 +205,6 @@ pub struct GitRules {
     pub author_name: String,
     /// The address on revert commits.
     pub author_email: String,
+    /// The Secret with the key that signs them; none means that they are not signed.
+    pub signing_secret: Option<String>,
 }

@@ -251,6 +251,9 @@ fn git(file: &PolicyFile, report: &mut Report) {
     if let Some(secret) = &file.git.secret {
         short_text(secret, &keys(&["git", "secret"]), "secret", report);
     }
+    if let Some(signing) = &file.git.signing {
+        short_text(&signing.secret, &keys(&["git", "signing", "secret"]), "secret", report);
+    }
     for (field, value) in [("name", &file.git.author.name), ("email", &file.git.author.email)] {
         let path = keys(&["git", "author", field]);
         // Git takes neither in a signature.

@@ -302,6 +302,18 @@ pub struct Git {
     pub secret: Option<String>,
     /// Who stands on revert commits; `lastgood <lastgood@localhost>` by default.
     pub author: Author,
+    /// The key that signs revert commits; without it they are not signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing: Option<Signing>,
+}
+
+/// The key that signs revert commits. Where it is missing or unusable, nothing is pushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signing {
+    /// A Secret in Argo CD's namespace with `gpgPrivateKey` (armored) or `sshPrivateKey` (OpenSSH's form), and `passphrase`
+    /// where the key has one. Argo CD checks GPG signatures only.
+    pub secret: String,
 }
 
 /// Who stands on revert commits.

@@ -56,7 +56,7 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                     terminate_stuck_sync: stuck,
                     ..Rollback::new(if push { Mode::Push } else { Mode::DryRun })
                 },
-                git: Git { secret: None, author: Author { name: author, email: "a@b".into() } },
+                git: Git { author: Author { name: author, email: "a@b".into() }, ..Git::default() },
             }
         })
 }

@@ -118,6 +118,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             secret: git.secret.clone(),
             author_name: git.author.name.clone(),
             author_email: git.author.email.clone(),
+            signing_secret: git.signing.as_ref().map(|signing| signing.secret.clone()),
         },
     };
     Ok((selector, policy))

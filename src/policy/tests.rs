@@ -349,6 +349,10 @@ fn other_senseless_values() {
         &["p:4:24: the author's name holds `<` or `>`; leave them out; they are added by Git"],
     );
     check_lines("git: { secret: '' }", &["p:4:16: `secret` is empty"]);
+    check_lines(
+        "git: { signing: { secret: ' x' } }",
+        &["p:4:27: `secret` holds a line break, a control character or blanks at its ends"],
+    );
 }
 
 #[test]

@@ -8,7 +8,8 @@ use tracing::{info, warn};
 
 use super::Shared;
 use crate::act::argocd::{self, Terminated};
-use crate::act::git::{Access, Identity, credentials};
+use crate::act::git::sign::{self, NoKey};
+use crate::act::git::{Access, Identity, KeyText, SignError, Signer, credentials};
 use crate::engine::action::{Action, MeasureOrder, RelateOrder, RevertOrder, RevertOutcome};
 use crate::engine::event::Event;
 use crate::engine::facts::AppKey;
@@ -69,6 +70,17 @@ async fn access(shared: &Shared, policy: &Policy, repo_url: &str, project: &str)
         .map_err(|error| error.to_string())
 }
 
+/// The key that commits are to be signed with, or what is wrong with it; an error means that this is not known.
+async fn signing_key(shared: &Shared, policy: &Policy) -> Result<Option<Result<KeyText, SignError>>, String> {
+    let Some(name) = &policy.git.signing_secret else { return Ok(None) };
+    match sign::from_secret(&shared.clients.request, &shared.argocd_namespace, name).await {
+        Ok(text) => Ok(Some(Ok(text))),
+        // A revert that is on the branch already needs no key, so it is still looked for.
+        Err(NoKey::Missing(error)) => Ok(Some(Err(error))),
+        Err(error @ NoKey::Unreadable { .. }) => Err(error.to_string()),
+    }
+}
+
 async fn revert(shared: &Arc<Shared>, policy: &Policy, order: RevertOrder) -> RevertOutcome {
     let mut accesses = Vec::with_capacity(order.parts.len());
     for part in &order.parts {
@@ -77,10 +89,17 @@ async fn revert(shared: &Arc<Shared>, policy: &Policy, order: RevertOrder) -> Re
             Err(error) => return RevertOutcome::Failed { error },
         }
     }
-    let identity = Identity { name: policy.git.author_name.clone(), email: policy.git.author_email.clone() };
+    let key = match signing_key(shared, policy).await {
+        Ok(key) => key,
+        Err(error) => return RevertOutcome::Failed { error },
+    };
+    let (name, email) = (policy.git.author_name.clone(), policy.git.author_email.clone());
     let git = Arc::clone(&shared.git);
-    let work =
-        move || git.revert(&order, &accesses, &identity, Timestamp::now(), Instant::now() + REVERT_MAX);
+    let work = move || {
+        let (now, deadline) = (Timestamp::now(), Instant::now() + REVERT_MAX);
+        let signer = key.map(|key| key.and_then(|text| Signer::read(&text, now)));
+        git.revert(&order, &accesses, &Identity { name, email, signer }, now, deadline)
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => RevertOutcome::Failed { error: format!("the revert was broken off: {error}") },

@@ -59,7 +59,12 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
             others_degraded: 2,
             revert: RevertRules::default(),
         },
-        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
+        git: GitRules {
+            secret: None,
+            author_name: "lastgood".into(),
+            author_email: "lastgood@test".into(),
+            signing_secret: None,
+        },
     }
 }
 

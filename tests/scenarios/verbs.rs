@@ -45,7 +45,12 @@ pub fn policy() -> Policy {
             others_degraded: 3,
             revert: RevertRules::default(),
         },
-        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@test".into() },
+        git: GitRules {
+            secret: None,
+            author_name: "lastgood".into(),
+            author_email: "lastgood@test".into(),
+            signing_secret: None,
+        },
     }
 }
 

@@ -109,7 +109,12 @@ fn policy() -> Policy {
             others_degraded: 3,
             revert: RevertRules::default(),
         },
-        git: GitRules { secret: None, author_name: "lastgood".into(), author_email: "lastgood@sim".into() },
+        git: GitRules {
+            secret: None,
+            author_name: "lastgood".into(),
+            author_email: "lastgood@sim".into(),
+            signing_secret: None,
+        },
     }
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod attributes;
 mod cache;
+pub mod commit;
 pub mod credentials;
 mod declined;
 mod error;
@@ -18,6 +19,7 @@ pub mod never;
 pub mod plan;
 mod push;
 mod renames;
+pub mod sign;
 mod ssh;
 mod tls;
 mod transport;
@@ -35,6 +37,7 @@ use jiff::Timestamp;
 pub use access::{Access, Auth, Secret};
 pub use error::GitError;
 pub use footprint::{Footprint, FootprintError};
+pub use sign::{KeyText, SignError, Signer};
 pub use url::redact;
 
 use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome};
@@ -45,13 +48,23 @@ use transport::Session;
 
 mod revert;
 
-/// Who signs as author and committer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who stands on commits as author and committer, and with which key they are signed.
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// The name.
     pub name: String,
     /// The e-mail address.
     pub email: String,
+    /// The key, where commits are to be signed: without it, there is none, and nothing is pushed.
+    pub signer: Option<Result<Signer, SignError>>,
+}
+
+impl Identity {
+    /// The key, if one was asked for.
+    pub(crate) fn signer(&self) -> Result<Option<&Signer>, Stop> {
+        let signer = self.signer.as_ref().map(Result::as_ref).transpose();
+        signer.map_err(commit::cannot_sign)
+    }
 }
 
 /// Reverts in repositories, with a copy of each kept in a folder.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use git2::{Oid, Repository, Signature, Time};
+use git2::{Oid, Repository};
 use jiff::Timestamp;
 
 use super::cache::{self, Target};
+use super::commit;
 use super::error::{Class, Failure};
 use super::footprint::Footprint;
 use super::history::{History, revision};
@@ -82,6 +83,8 @@ impl Call<'_> {
             if self.order.only_look {
                 return Ok(RevertOutcome::NotThere);
             }
+            // Found out before anything is written, and in a dry run too.
+            self.identity.signer()?;
             if self.order.mode == Delivery::DryRun {
                 let record = self.record(repo, &name, tip, &plan.evidence, attempts)?;
                 return Ok(RevertOutcome::Planned(whole(record)));
@@ -123,10 +126,7 @@ impl Call<'_> {
             evidence: &self.order.evidence,
             undone: &Undone { culprits: &culprits, single },
         });
-        let time = Time::new(self.now.as_second(), 0);
-        let signature = Signature::new(&self.identity.name, &self.identity.email, &time)?;
-        let (tree, parent) = (repo.find_tree(plan.tree)?, repo.find_commit(tip)?);
-        Ok(repo.commit(None, &signature, &signature, &message, &tree, &[&parent])?)
+        Ok(commit::write(repo, self.identity, &message, plan.tree, tip, self.now)?)
     }
 
     fn record(
