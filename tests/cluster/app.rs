@@ -23,6 +23,7 @@ pub(crate) struct AppSpec {
     pub(crate) name: String,
     pub(crate) path: String,
     pub(crate) target_revision: &'static str,
+    pub(crate) project: &'static str,
     /// Leaves it to Argo CD to make the namespace.
     pub(crate) create_namespace: bool,
 }
@@ -33,6 +34,7 @@ impl AppSpec {
             name: name.to_owned(),
             path: path.to_owned(),
             target_revision: "main",
+            project: "default",
             create_namespace: false,
         }
     }

@@ -28,14 +28,31 @@ pub(crate) struct ArgoCd {
     cli: PathBuf,
     home: PathBuf,
     server: String,
+    /// Where it looks for public keys; each file is called by its key's ID.
+    pub(crate) public_keys: PathBuf,
+    /// Its own keyring; in a short path, since gpg's agent listens there.
+    pub(crate) keyring: tempfile::TempDir,
     processes: Vec<Process>,
+}
+
+impl Drop for ArgoCd {
+    fn drop(&mut self) {
+        // Started by gpg itself, so that it does not end with the repo-server.
+        let mut gpgconf = std::process::Command::new("gpgconf");
+        drop(gpgconf.args(["--kill", "all"]).env("GNUPGHOME", self.keyring.path()).output());
+    }
 }
 
 impl ArgoCd {
     pub(crate) async fn start(parts: &Parts, dir: &Path, cluster: &Cluster) -> Result<Self> {
         let home = dir.join("argocd");
         let tmp = home.join("tmp");
-        fs::create_dir_all(&tmp)?;
+        let public_keys = home.join("public-keys");
+        for folder in [&tmp, &public_keys] {
+            fs::create_dir_all(folder)?;
+        }
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let keyring = tempfile::Builder::new().prefix("argocd-").permissions(private).tempdir()?;
         install(parts, cluster).await?;
 
         let log = |name: &str| dir.join("logs").join(format!("{name}.log"));
@@ -58,9 +75,8 @@ impl ArgoCd {
                 .args(["--redis", &redis_address])
                 .env("TMPDIR", tmp.to_string_lossy())
                 .env("PATH", parts.path_with(&["argocd", "helm", "kustomize"])?)
-                .env("GNUPGHOME", home.to_string_lossy())
-                // No scenario has signed commits to verify, and the keyring would need gpg.
-                .env("ARGOCD_GPG_ENABLED", "false")
+                .env("ARGOCD_GNUPGHOME", keyring.path().to_string_lossy())
+                .env("ARGOCD_GPG_DATA_PATH", public_keys.to_string_lossy())
                 .env("GIT_CONFIG_NOSYSTEM", "1")
                 .start(&home, &log("argocd-repo-server"))?,
         );
@@ -90,6 +106,8 @@ impl ArgoCd {
             cli: parts.program("argocd", "argocd")?,
             server: format!("127.0.0.1:{server}"),
             home,
+            public_keys,
+            keyring,
             processes,
         };
         wait_until("Argo CD", START_TIMEOUT, async || {

@@ -19,11 +19,15 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Policy {
     pub(crate) application: String,
     pub(crate) prometheus: String,
+    /// The Secret with the key that signs its commits.
+    pub(crate) signing: Option<String>,
 }
 
 impl Policy {
     fn to_yaml(&self) -> String {
-        let Self { application, prometheus } = self;
+        let Self { application, prometheus, signing } = self;
+        let signing = signing.as_ref().map(|secret| format!("git: {{ signing: {{ secret: {secret} }} }}\n"));
+        let signing = signing.unwrap_or_default();
         let requests = r#"http_requests_total{app="{{ application }}""#;
         format!(
             "\
@@ -39,7 +43,7 @@ slos:
     of: 5
 rollout: {{ imagePullGrace: 3s, crashLoopGrace: 3s }}
 rollback: {{ mode: push }}
-"
+{signing}"
         )
     }
 }

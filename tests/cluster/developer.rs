@@ -57,7 +57,7 @@ impl Commit {
 
 /// A developer's clone. It pushes straight to the repository's folder, so the server's account of pushes is all others'.
 pub(crate) struct Developer {
-    clone: PathBuf,
+    pub(crate) clone: PathBuf,
 }
 
 impl Developer {

@@ -13,6 +13,7 @@ mod daemon;
 mod developer;
 mod e2e_races;
 mod e2e_rollback;
+mod e2e_signed;
 mod e2e_stack;
 mod git;
 mod kubernetes;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         trial(&ground, "failing-hook", e2e_rollback::failing_hook),
         trial(&ground, "helm-guestbook", e2e_rollback::helm_guestbook),
         trial(&ground, "prometheus-down", e2e_rollback::prometheus_down),
+        trial(&ground, "signed", e2e_signed::signed),
         trial(&ground, "two-applications", e2e_races::two_applications),
         trial(&ground, "push-in-between", e2e_races::push_in_between),
         trial(&ground, "killed-before-push", e2e_races::killed_before_push),

@@ -101,7 +101,7 @@ impl Scenario {
                 "name": spec.name, "namespace": NAMESPACE, "labels": BTreeMap::from([(LABEL, &self.name)]),
             },
             "spec": {
-                "project": "default",
+                "project": spec.project,
                 "source": {
                     "repoURL": repository.url, "path": spec.path, "targetRevision": spec.target_revision,
                 },

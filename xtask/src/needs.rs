@@ -12,9 +12,10 @@ struct Need {
     what_for: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need { program: "git", package: "git", what_for: "the repositories, and Argo CD's repo-server" },
     Need { program: "prometheus", package: "prometheus", what_for: "the metrics that policies query" },
+    Need { program: "gpg", package: "gnupg", what_for: "signed commits, and Argo CD's check of them" },
     Need { program: "redis-server", package: "redis-server", what_for: "Argo CD's cache" },
     Need {
         program: "ssh-keygen",
