@@ -26,6 +26,8 @@ mod over_http;
 mod over_ssh;
 #[path = "git/plans.rs"]
 mod plans;
+#[path = "git/proposals.rs"]
+mod proposals;
 #[path = "git/refusals.rs"]
 mod refusals;
 #[path = "git/signed.rs"]

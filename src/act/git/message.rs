@@ -137,16 +137,32 @@ fn is_line_break(c: char) -> bool {
     matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The trailers of a commit message: of its last paragraph, if that is made of nothing else.
+/// The trailers of a commit message: of its last paragraph, if that is made of nothing else, and of those before it for as
+/// long as they are too.
 ///
-/// Stricter than Git, which forgives some prose among them, since ours are never mixed with prose.
+/// Stricter than Git, which forgives some prose among them, since ours are never mixed with prose; and wider, since a
+/// forge that squashes puts its own (`Co-authored-by`) into a paragraph below, or below a line of dashes.
 pub fn trailers(message: &str) -> Vec<(&str, &str)> {
     let lines: Vec<&str> = message.trim_end().lines().collect();
-    let Some(blank) = lines.iter().rposition(|line| line.trim().is_empty()) else {
-        return Vec::new();
-    };
+    let mut paragraphs = lines.split(|line| line.trim().is_empty()).filter(|lines| !lines.is_empty());
+    // The subject is not one of them.
+    paragraphs.next();
     let mut found = Vec::new();
-    for line in lines.iter().skip(blank + 1) {
+    for paragraph in paragraphs.rev() {
+        if paragraph.iter().all(|line| line.trim().bytes().all(|b| b == b'-')) {
+            continue;
+        }
+        let Some(mut trailers) = trailers_of(paragraph) else { break };
+        trailers.append(&mut found);
+        found = trailers;
+    }
+    found
+}
+
+/// The trailers of a paragraph; none if it holds anything else.
+fn trailers_of<'a>(paragraph: &[&'a str]) -> Option<Vec<(&'a str, &'a str)>> {
+    let mut found = Vec::new();
+    for line in paragraph {
         if line.starts_with([' ', '\t']) && !found.is_empty() {
             // A continuation; none of ours has one, so its text is of no interest.
             continue;
@@ -157,10 +173,10 @@ pub fn trailers(message: &str) -> Vec<(&str, &str)> {
         }
         match line.split_once(':') {
             Some((key, value)) if is_token(key.trim_end()) => found.push((key.trim_end(), value.trim())),
-            _ => return Vec::new(),
+            _ => return None,
         }
     }
-    found
+    Some(found)
 }
 
 fn is_token(key: &str) -> bool {

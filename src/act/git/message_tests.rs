@@ -128,13 +128,17 @@ fn no_text_can_forge_a_trailer() {
 }
 
 #[test]
-fn only_the_last_paragraph_counts() {
+fn only_the_last_paragraphs_count() {
     for (message, expected) in [
         ("a\n\nK: 1", vec![("K", "1")]),
         ("a\n\nK: 1\n\n\n", vec![("K", "1")]),
         ("K: 1", vec![]),
         ("a\n\nK: 1\n\nno", vec![]),
         ("a\n\nsome words\nK: 1", vec![]),
+        ("a\n\nK: 1\n\nCo-authored-by: Ann", vec![("K", "1"), ("Co-authored-by", "Ann")]),
+        ("a\n\nK: 1\n\n---------\n\nL: 2", vec![("K", "1"), ("L", "2")]),
+        ("K: 0\n\nK: 1", vec![("K", "1")]),
+        ("a\n\nK: 1\n\nno\n\nL: 2", vec![("L", "2")]),
         ("a\n\nK: 1\n  more\nL:2", vec![("K", "1"), ("L", "2")]),
         ("a\n\nK: 1\n(cherry picked from commit 1234567)", vec![("K", "1")]),
     ] {

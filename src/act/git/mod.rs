@@ -17,6 +17,7 @@ mod merge;
 pub mod message;
 pub mod never;
 pub mod plan;
+mod propose;
 mod push;
 mod renames;
 pub mod sign;
@@ -37,6 +38,7 @@ use jiff::Timestamp;
 pub use access::{Access, Auth, Secret};
 pub use error::GitError;
 pub use footprint::{Footprint, FootprintError};
+pub use propose::{Aside, Proposed};
 pub use sign::{KeyText, SignError, Signer};
 pub use url::redact;
 
@@ -98,25 +100,57 @@ impl Git {
         now: Timestamp,
         deadline: Instant,
     ) -> RevertOutcome {
+        let work =
+            |call: &revert::Call<'_>, repo: &Repository, session: &Arc<Session>| call.run(repo, session);
+        self.call(order, accesses, identity, now, deadline, work).unwrap_or_else(|outcome| outcome)
+    }
+
+    /// Sees to it that the side branch `side` holds the revert, or finds the revert on the branch.
+    pub fn propose(
+        &self,
+        order: &RevertOrder,
+        accesses: &[Access],
+        identity: &Identity,
+        now: Timestamp,
+        deadline: Instant,
+        side: &str,
+    ) -> Proposed {
+        let work = |call: &revert::Call<'_>, repo: &Repository, session: &Arc<Session>| {
+            call.propose(repo, session, side)
+        };
+        self.call(order, accesses, identity, now, deadline, work).unwrap_or_else(Proposed::Outcome)
+    }
+
+    /// Works on the copy of the order's repository; what goes wrong is an outcome.
+    fn call<T>(
+        &self,
+        order: &RevertOrder,
+        accesses: &[Access],
+        identity: &Identity,
+        now: Timestamp,
+        deadline: Instant,
+        work: impl Fn(&revert::Call<'_>, &Repository, &Arc<Session>) -> Result<T, Trouble>,
+    ) -> Result<T, RevertOutcome> {
         let ([part], [access]) = (order.parts.as_slice(), accesses) else {
             let reason = format!("{} repositories at once", order.parts.len());
-            return RevertOutcome::Refused(Refusal::Unsupported { reason });
+            return Err(RevertOutcome::Refused(Refusal::Unsupported { reason }));
         };
         let call = revert::Call { order, part, identity, now };
-        match self.with_copy(access, deadline, |repo, session| call.run(repo, session)) {
-            Ok(outcome) => outcome,
-            Err(Trouble::Stop(Stop::Refused(refusal))) => RevertOutcome::Refused(refusal),
-            Err(Trouble::Stop(Stop::Conflict(files))) => {
-                RevertOutcome::Conflict { files: plan::lossy(&files) }
-            }
-            Err(trouble) => match trouble.into_failure() {
-                Failure { class: Class::NotAuthorised, message } => {
-                    let repo_url = redact(&part.repo_url);
-                    RevertOutcome::Refused(Refusal::NotAuthorised { repo_url, message })
+        self.with_copy(access, deadline, |repo, session| work(&call, repo, session)).map_err(|trouble| {
+            match trouble {
+                Trouble::Stop(Stop::Refused(refusal)) => RevertOutcome::Refused(refusal),
+                Trouble::Stop(Stop::Conflict(files)) => {
+                    RevertOutcome::Conflict { files: plan::lossy(&files) }
                 }
-                failure => RevertOutcome::Failed { error: failure.on(&part.repo_url).to_string() },
-            },
-        }
+                trouble => match trouble.into_failure() {
+                    Failure { class: Class::NotAuthorised, message } => {
+                        let repo_url = redact(&part.repo_url);
+                        RevertOutcome::Refused(Refusal::NotAuthorised { repo_url, message })
+                    }
+                    failure => RevertOutcome::Failed { error: failure.on(&part.repo_url).to_string() },
+                },
+            }
+        })
     }
 
     /// Finds out how two revisions are related, and what the footprint holds at the newer one.

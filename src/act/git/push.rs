@@ -25,7 +25,7 @@ pub(crate) enum PushOutcome {
     Unknown(Failure),
 }
 
-/// Pushes `new` to the branch, which must be at `expected`. Never forces.
+/// Pushes `new` to the branch, which must be at `expected`, or must not exist if that is zero. Never forces.
 pub(crate) fn push(
     repo: &Repository,
     session: &Session,
@@ -112,7 +112,9 @@ fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid)
     }
     let mut walk = repo.revwalk()?;
     walk.push(new)?;
-    walk.hide(expected)?;
+    for known in repo.find_commit(new)?.parent_ids().chain((!expected.is_zero()).then_some(expected)) {
+        walk.hide(known)?;
+    }
     let mut pack = repo.packbuilder()?;
     pack.insert_walk(&mut walk)?;
     let mut bytes = git2::Buf::new();
@@ -162,5 +164,9 @@ mod tests {
         assert_eq!(push(&here, &session, "main", new, old), PushOutcome::Pushed);
         assert_eq!(tip(), new);
         assert_eq!(there.find_commit(new).unwrap().message().unwrap(), "ours");
+        // A branch that must not exist yet.
+        assert_eq!(push(&here, &session, "main", new, Oid::ZERO_SHA1), PushOutcome::Moved);
+        assert_eq!(push(&here, &session, "side", new, Oid::ZERO_SHA1), PushOutcome::Pushed);
+        assert_eq!(there.refname_to_id("refs/heads/side").unwrap(), new);
     }
 }

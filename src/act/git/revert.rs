@@ -40,57 +40,30 @@ pub(crate) struct Call<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// What follows from the look at the branch.
+pub(crate) enum Next {
+    /// Nothing: it is done, or nothing is to be done.
+    Done(RevertOutcome),
+    /// A commit on the tip.
+    Commit {
+        /// The branch.
+        branch: String,
+        /// Its tip.
+        tip: Oid,
+        /// What to commit.
+        plan: Plan,
+    },
+}
+
 impl Call<'_> {
     pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<RevertOutcome, Trouble> {
-        let footprint = footprint(&self.part.footprint)?;
-        let (good, bad) = (commit_id(&self.part.good)?, commit_id(&self.part.bad)?);
-        let NeverRevert { paths, kinds } = &self.order.rules.never_revert;
-        let never = Never::new(paths, kinds)
-            .map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }))?;
         for attempts in 1..=PLANS_MAX {
-            if session.is_over() {
-                return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
-            }
-            let target = &self.part.target_revision;
-            let Target::Branch { name, tip } = cache::fetch_branch(repo, session, target)? else {
-                return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
+            let (branch, tip, plan) = match self.next(repo, session, attempts)? {
+                Next::Done(outcome) => return Ok(outcome),
+                Next::Commit { branch, tip, plan } => (branch, tip, plan),
             };
-            let request = Request {
-                good,
-                bad,
-                tip,
-                branch: &name,
-                footprint: &footprint,
-                at_bad: &footprint,
-                rollback: Some(Rollback {
-                    id: &self.order.rollback,
-                    app: &self.order.app,
-                    quarantine: &self.order.quarantine,
-                }),
-                on_conflict: match self.order.rules.on_conflict {
-                    policy::OnConflict::Hold => OnConflict::Hold,
-                    policy::OnConflict::Restore => OnConflict::Restore,
-                },
-                never: &never,
-            };
-            let plan = match plan::plan(repo, &request)? {
-                Found::Already(done) => {
-                    let record = self.record(repo, &name, done.commit, &done.evidence, attempts)?;
-                    return Ok(RevertOutcome::AlreadyReverted(whole(record)));
-                }
-                Found::Plan(plan) => plan,
-            };
-            if self.order.only_look {
-                return Ok(RevertOutcome::NotThere);
-            }
-            // Found out before anything is written, and in a dry run too.
-            self.identity.signer()?;
-            if self.order.mode == Delivery::DryRun {
-                let record = self.record(repo, &name, tip, &plan.evidence, attempts)?;
-                return Ok(RevertOutcome::Planned(whole(record)));
-            }
             let new = self.commit(repo, tip, &plan)?;
-            let record = self.record(repo, &name, new, &plan.evidence, attempts)?;
+            let record = self.record(repo, &branch, new, &plan.evidence, attempts)?;
             if let Some(outcome) = push_and_look(repo, session, record, new, tip)? {
                 return Ok(outcome);
             }
@@ -99,8 +72,64 @@ impl Call<'_> {
         Err(Failure::new(Class::Unreachable, why).into())
     }
 
+    /// Fetches, looks whether it is done, and plans.
+    pub(crate) fn next(
+        &self,
+        repo: &Repository,
+        session: &Arc<Session>,
+        attempts: u32,
+    ) -> Result<Next, Trouble> {
+        if session.is_over() {
+            return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
+        }
+        let footprint = footprint(&self.part.footprint)?;
+        let (good, bad) = (commit_id(&self.part.good)?, commit_id(&self.part.bad)?);
+        let NeverRevert { paths, kinds } = &self.order.rules.never_revert;
+        let never = Never::new(paths, kinds)
+            .map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }))?;
+        let target = &self.part.target_revision;
+        let Target::Branch { name: branch, tip } = cache::fetch_branch(repo, session, target)? else {
+            return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
+        };
+        let request = Request {
+            good,
+            bad,
+            tip,
+            branch: &branch,
+            footprint: &footprint,
+            at_bad: &footprint,
+            rollback: Some(Rollback {
+                id: &self.order.rollback,
+                app: &self.order.app,
+                quarantine: &self.order.quarantine,
+            }),
+            on_conflict: match self.order.rules.on_conflict {
+                policy::OnConflict::Hold => OnConflict::Hold,
+                policy::OnConflict::Restore => OnConflict::Restore,
+            },
+            never: &never,
+        };
+        let plan = match plan::plan(repo, &request)? {
+            Found::Already(done) => {
+                let record = self.record(repo, &branch, done.commit, &done.evidence, attempts)?;
+                return Ok(Next::Done(RevertOutcome::AlreadyReverted(whole(record))));
+            }
+            Found::Plan(plan) => plan,
+        };
+        if self.order.only_look {
+            return Ok(Next::Done(RevertOutcome::NotThere));
+        }
+        // Found out before anything is written, and in a dry run too.
+        self.identity.signer()?;
+        if self.order.mode == Delivery::DryRun {
+            let record = self.record(repo, &branch, tip, &plan.evidence, attempts)?;
+            return Ok(Next::Done(RevertOutcome::Planned(whole(record))));
+        }
+        Ok(Next::Commit { branch, tip, plan })
+    }
+
     /// Writes the commit, without a reference to it.
-    fn commit(&self, repo: &Repository, tip: Oid, plan: &Plan) -> Result<Oid, Trouble> {
+    pub(crate) fn commit(&self, repo: &Repository, tip: Oid, plan: &Plan) -> Result<Oid, Trouble> {
         let mut culprits = Vec::new();
         for id in &plan.evidence.culprits {
             culprits.push(plan::culprit(repo, *id)?);
@@ -129,7 +158,7 @@ impl Call<'_> {
         Ok(commit::write(repo, self.identity, &message, plan.tree, tip, self.now)?)
     }
 
-    fn record(
+    pub(crate) fn record(
         &self,
         repo: &Repository,
         branch: &str,
@@ -159,7 +188,7 @@ impl Call<'_> {
     }
 }
 
-fn whole(part: RevertedPart) -> RevertRecord {
+pub(crate) fn whole(part: RevertedPart) -> RevertRecord {
     RevertRecord { parts: vec![part], touches: Vec::new() }
 }
 
