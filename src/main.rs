@@ -7,7 +7,14 @@ use clap::Parser as _;
 use lastgood::cli::Cli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok();
+            // Other exit codes say what became of a command that was understood.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     match cli.run(&mut io::stdout().lock()) {
         Ok(code) => code,
         // A reader such as `head` that has seen enough is no error.

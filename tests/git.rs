@@ -11,6 +11,8 @@
 mod git_http;
 #[path = "support/git_repo.rs"]
 mod git_repo;
+#[path = "support/rng.rs"]
+mod rng;
 
 #[path = "git/branches.rs"]
 mod branches;
@@ -20,6 +22,10 @@ mod content;
 mod done_already;
 #[path = "git/from_the_cluster.rs"]
 mod from_the_cluster;
+#[path = "git/offline.rs"]
+mod offline;
+#[path = "git/oracle.rs"]
+mod oracle;
 #[path = "git/over_http.rs"]
 mod over_http;
 #[path = "git/over_ssh.rs"]
@@ -104,6 +110,10 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
         mode: Delivery::Push,
         only_look: false,
     }
+}
+
+fn say(text: &str) {
+    eprintln!("{text}");
 }
 
 #[track_caller]

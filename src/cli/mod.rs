@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod revert;
 pub mod run;
 
 use std::io::Write;
@@ -25,6 +26,8 @@ pub enum Command {
     Check(check::Check),
     /// Shows the main job on an embedded sandbox, with no cluster.
     Demo(demo::Demo),
+    /// Plans a revert from a repository alone, and pushes it if asked; needs no cluster.
+    Revert(revert::Revert),
     /// Runs the daemon.
     Run(run::Run),
 }
@@ -35,6 +38,7 @@ impl Cli {
         match self.command {
             Command::Check(check) => check.run(out),
             Command::Demo(demo) => demo.run(out),
+            Command::Revert(revert) => revert.run(out),
             Command::Run(run) => run.run(),
         }
     }

@@ -280,6 +280,12 @@ pub enum Refusal {
         /// The commit whose parents are missing.
         at: Revision,
     },
+    /// No commit before bad holds anything else.
+    #[error("no commit before {bad} has other content of the application: there is nothing to go back to")]
+    NoOtherContent {
+        /// Bad.
+        bad: Revision,
+    },
     /// Nothing in the footprint differs between last good and bad.
     #[error("no commit between last good {good} and bad {bad} changed the application's files")]
     NothingToRevert {

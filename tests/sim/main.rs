@@ -17,6 +17,7 @@
 mod argocd;
 mod daemon;
 mod repo;
+#[path = "../support/rng.rs"]
 mod rng;
 mod world;
 

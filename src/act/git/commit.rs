@@ -4,8 +4,37 @@ use git2::{Oid, Repository, Signature, Time};
 use jiff::Timestamp;
 
 use super::Identity;
-use super::plan::Stop;
+use super::history::revision;
+use super::message::Undone;
+use super::plan::{self, Plan, Stop};
 use crate::engine::action::Refusal;
+
+/// Writes the commit of a plan upon the branch's tip, with what `message` makes of the commits that are undone.
+pub(crate) fn of_plan(
+    repo: &Repository,
+    identity: &Identity,
+    plan: &Plan,
+    tip: Oid,
+    now: Timestamp,
+    message: impl Fn(&Undone<'_>) -> String,
+) -> Result<Oid, Stop> {
+    let mut culprits = Vec::new();
+    for id in &plan.evidence.culprits {
+        culprits.push(plan::culprit(repo, *id)?);
+    }
+    let single = match plan.evidence.single {
+        Some(id) => {
+            let mut parents = repo.find_commit(id)?.parent_ids().collect::<Vec<_>>().into_iter();
+            let first = parents.next();
+            let merged_into = parents.next().and(first).map(|parent| parent.to_string());
+            let id = revision(id);
+            culprits.iter().find(|c| c.revision == id).map(|culprit| (culprit, merged_into))
+        }
+        None => None,
+    };
+    let message = message(&Undone { culprits: &culprits, single });
+    write(repo, identity, &message, plan.tree, tip, now)
+}
 
 /// Writes a commit of this tree upon `parent`, without a reference to it.
 ///

@@ -16,6 +16,7 @@ mod look;
 mod merge;
 pub mod message;
 pub mod never;
+pub mod offline;
 pub mod plan;
 mod propose;
 mod push;

@@ -37,7 +37,7 @@ pub(crate) fn merge(
     for conflict in index.conflicts()? {
         conflicts.extend(paths(&conflict?));
     }
-    conflicts.extend(left_behind(repo, base, ours, theirs)?);
+    conflicts.extend(misplaced(repo, base, ours, theirs)?);
     if conflicts.is_empty() {
         let merged = index.write_tree_to(repo)?;
         conflicts.extend(merged_by_nobody(repo, merged, [ours, theirs], attributes)?);
@@ -65,9 +65,10 @@ fn paths(conflict: &IndexConflict) -> impl Iterator<Item = Vec<u8>> {
     sides.map(|side| side.as_ref().map(|entry| entry.path.clone())).into_iter().flatten()
 }
 
-/// Files that one side added to a folder which the other side moved away as a whole: Git asks a person where they belong
-/// (`merge.directoryRenames=conflict`, its default), and libgit2 does not see it.
-fn left_behind(
+/// What one side did to files that the other side moved and libgit2 does not see, where Git asks a person: files added to
+/// a folder that moved away as a whole (`merge.directoryRenames=conflict`, its default), and a moved file that became a
+/// link or the like.
+fn misplaced(
     repo: &Repository,
     base: &Tree<'_>,
     ours: &Tree<'_>,
@@ -87,6 +88,16 @@ fn left_behind(
                 && tree::entry_at(repo, mover.id(), folder)?.is_none()
             {
                 folders.insert(folder.to_vec());
+            }
+        }
+        for gone in tree::changed(repo, base.id(), mover.id())? {
+            // The bits above the permissions: file, link, submodule or folder.
+            let kind = |root: Oid| -> Result<_, git2::Error> {
+                Ok(tree::entry_at(repo, root, &gone)?.map(|entry| entry.mode >> 12))
+            };
+            let (before, here, there) = (kind(base.id())?, kind(mover.id())?, kind(other.id())?);
+            if here.is_none() && before.is_some() && there.is_some() && there != before {
+                found.push(gone);
             }
         }
         if folders.is_empty() {

@@ -10,7 +10,7 @@ use super::commit;
 use super::error::{Class, Failure};
 use super::footprint::Footprint;
 use super::history::{History, revision};
-use super::message::{self, Told, Undone};
+use super::message::{self, Told};
 use super::never::Never;
 use super::plan::{self, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
 use super::push::{self, PushOutcome};
@@ -130,32 +130,19 @@ impl Call<'_> {
 
     /// Writes the commit, without a reference to it.
     pub(crate) fn commit(&self, repo: &Repository, tip: Oid, plan: &Plan) -> Result<Oid, Trouble> {
-        let mut culprits = Vec::new();
-        for id in &plan.evidence.culprits {
-            culprits.push(plan::culprit(repo, *id)?);
-        }
-        let single = match plan.evidence.single {
-            Some(id) => {
-                let mut parents = repo.find_commit(id)?.parent_ids().collect::<Vec<_>>().into_iter();
-                let first = parents.next();
-                let merged_into = parents.next().and(first).map(|parent| parent.to_string());
-                let id = revision(id);
-                culprits.iter().find(|c| c.revision == id).map(|culprit| (culprit, merged_into))
-            }
-            None => None,
-        };
         let app = self.order.app.to_string();
-        let message = message::compose(&Told {
-            name: &self.order.app.name,
-            app: &app,
-            cluster: &self.order.cluster,
-            rollback: &self.order.rollback,
-            bad: &self.part.bad,
-            good: &self.part.good,
-            evidence: &self.order.evidence,
-            undone: &Undone { culprits: &culprits, single },
-        });
-        Ok(commit::write(repo, self.identity, &message, plan.tree, tip, self.now)?)
+        Ok(commit::of_plan(repo, self.identity, plan, tip, self.now, |undone| {
+            message::compose(&Told {
+                name: &self.order.app.name,
+                app: &app,
+                cluster: &self.order.cluster,
+                rollback: &self.order.rollback,
+                bad: &self.part.bad,
+                good: &self.part.good,
+                evidence: &self.order.evidence,
+                undone,
+            })
+        })?)
     }
 
     pub(crate) fn record(

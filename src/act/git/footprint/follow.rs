@@ -17,6 +17,12 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// These folders and files and nothing that they refer to.
+    pub fn only<P: AsRef<[u8]>>(paths: &[P]) -> Self {
+        let roots = paths.iter().map(|path| (path.as_ref().to_vec(), false)).collect();
+        Self { roots, notes: BTreeSet::new() }
+    }
+
     /// Adds what was found in another tree: a reference may be there at bad and not at last good, or the other way.
     pub fn unite(&mut self, other: Self) {
         for (root, is_folder) in other.roots {
