@@ -71,7 +71,7 @@ pub struct Revert {
     /// The file with a private key for SSH.
     #[arg(long, value_name = "FILE")]
     ssh_key: Option<PathBuf>,
-    /// The file with host keys for SSH; by default ~/.ssh/known_hosts.
+    /// The file with host keys for SSH; by default `~/.ssh/known_hosts`.
     #[arg(long, value_name = "FILE")]
     known_hosts: Option<PathBuf>,
     /// The file with the certificate authorities for HTTPS, in PEM.

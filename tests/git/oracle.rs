@@ -17,7 +17,7 @@ use lastgood::engine::action::Refusal;
 use super::rng::Rng;
 
 /// Cases that are tried; `ORACLE_CASES=100000` tries more.
-const CASES: u64 = 2000;
+const CASES: u64 = 1500;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct File {

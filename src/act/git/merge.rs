@@ -64,15 +64,14 @@ impl Sides {
         [self.base, self.ours, self.theirs]
     }
 
-    /// What the merge results in, when one look at the ids tells.
-    fn trivial(self) -> Option<Option<Entry>> {
-        if self.ours == self.base {
-            Some(self.theirs)
-        } else if self.base == self.theirs || self.ours == self.theirs {
-            Some(self.ours)
-        } else {
-            None
-        }
+    /// Whether one look at the ids tells what the merge results in.
+    fn is_trivial(self) -> bool {
+        self.base == self.theirs || self.ours == self.theirs || self.ours == self.base
+    }
+
+    /// What a trivial merge results in.
+    fn result(self) -> Option<Entry> {
+        if self.ours == self.base { self.theirs } else { self.ours }
     }
 
     /// Whether both sides changed what was there, and one or both removed it: it may be somewhere else now.
@@ -111,9 +110,9 @@ impl Merge<'_> {
         // Two sides that agree may still have removed a file that each of them moved elsewhere, so such folders are
         // looked into.
         let agree = sides.ours == sides.theirs && sides.ours != sides.base && folders.is_some();
-        if let Some(result) = sides.trivial().filter(|_| !agree) {
+        if sides.is_trivial() && !agree {
             self.moved |= sides.may_have_moved();
-            return Ok(result);
+            return Ok(sides.result());
         }
         if let Some(folders) = folders {
             return self.folders(path, folders);

@@ -100,7 +100,7 @@ fn run(repo: &Repository, wish: &Wish<'_>, session: &Session, in_place: bool) ->
         let tip = if in_place { tip_of(repo, wish.branch)? } else { fetched(repo, session, wish.branch)? };
         let question = match Question::new(repo, wish, tip) {
             Ok(question) => question,
-            Err(Trouble::Stop(Stop::Refused(refusal))) => return Ok(Report::refused(tip, refusal)),
+            Err(Trouble::Stop(Stop::Refused(refusal))) => return Ok(Report::refused(tip, &refusal)),
             Err(trouble) => return Err(trouble),
         };
         let mut report = question.answer()?;

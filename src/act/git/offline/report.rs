@@ -71,9 +71,9 @@ impl Report {
         Self { good: Some(good), bad: Some(bad), ..Self::empty(tip) }
     }
 
-    pub(super) fn refused(tip: Oid, refusal: Refusal) -> Self {
+    pub(super) fn refused(tip: Oid, refusal: &Refusal) -> Self {
         let mut report = Self::empty(tip);
-        report.refuse(&refusal);
+        report.refuse(refusal);
         report
     }
 
