@@ -139,3 +139,17 @@ async fn nobody_acts_for_an_application_that_two_policies_claim() {
     assert_eq!(stage.times("RevertIntended"), 0, "{}", stage.told());
     assert!(stage.commits_with("Lastgood-Rollback: ").is_empty(), "{}", stage.told());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_nothing_could_be_pushed_is_told_before_there_is_anything_to_push() {
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("dry-run", ""))]).await;
+    let config = stage.sandbox.repository().join("config");
+    let not_bare = std::fs::read_to_string(&config).unwrap().replace("bare = true", "bare = false");
+    std::fs::write(&config, not_bare).unwrap();
+    stage.start();
+    stage.until("LastGood").await;
+    assert!(!stage.cannot_push(""), "a dry run has nothing to push");
+    stage.write_policy("shop", &policy("push", ""));
+    stage.policies_changed().await;
+    stage.told_that_it_cannot_push("working tree is not supported").await;
+}

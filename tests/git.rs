@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "a test may fail"
@@ -22,6 +23,8 @@ mod content;
 mod done_already;
 #[path = "git/from_the_cluster.rs"]
 mod from_the_cluster;
+#[path = "git/hostile.rs"]
+mod hostile;
 #[path = "git/offline.rs"]
 mod offline;
 #[path = "git/oracle.rs"]
@@ -38,6 +41,8 @@ mod proposals;
 mod refusals;
 #[path = "git/signed.rs"]
 mod signed;
+#[path = "git/write_access.rs"]
+mod write_access;
 
 use std::time::{Duration, Instant};
 

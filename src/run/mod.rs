@@ -6,6 +6,7 @@
 mod actor;
 mod journal;
 mod perform;
+mod write_access;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -65,6 +66,7 @@ struct Shared {
     slos: Slos,
     fleet: Mutex<Fleet>,
     journal: journal::Journal,
+    write_checks: write_access::Checks,
 }
 
 impl Shared {
@@ -86,6 +88,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> a
         git: Arc::new(git),
         slos: Slos::new().context("cannot make the HTTP client for Prometheus")?,
         fleet: Mutex::default(),
+        write_checks: write_access::Checks::default(),
     });
     let (seen_tx, mut seen) = mpsc::channel(FACTS_MAX);
     let (rollout_tx, mut rollout) = mpsc::channel(FACTS_MAX);
@@ -210,6 +213,7 @@ impl Daemon {
             self.rollouts.forget(app);
         }
         self.rollouts.follow(app.clone(), facts.workloads.clone(), facts.in_cluster);
+        write_access::begin(&self.shared, &facts, &policy);
         match &known.task {
             Some(task) => {
                 task.policy.send_if_modified(|old| {

@@ -63,7 +63,13 @@ async fn measure(shared: &Shared, policy: &Policy, order: MeasureOrder) -> Optio
     Some(Event::Measured { round: order.round, answers })
 }
 
-async fn access(shared: &Shared, policy: &Policy, repo_url: &str, project: &str) -> Result<Access, String> {
+/// How to reach a repository.
+pub(super) async fn access(
+    shared: &Shared,
+    policy: &Policy,
+    repo_url: &str,
+    project: &str,
+) -> Result<Access, String> {
     let (client, namespace) = (&shared.clients.request, &shared.argocd_namespace);
     credentials::resolve(client, namespace, repo_url, project, policy.git.secret.as_deref())
         .await

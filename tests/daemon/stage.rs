@@ -11,7 +11,7 @@ use lastgood::record::state::StateStore;
 use lastgood::record::state::files::FileStore;
 use lastgood::record::state::kube::KubeStore;
 use lastgood::run::{self, Config};
-use lastgood::sandbox::apiserver::PODS;
+use lastgood::sandbox::apiserver::{EVENTS, PODS};
 use lastgood::sandbox::reconciler::Pace;
 use lastgood::sandbox::{APP, Clock, DEPLOYMENT_FILE, Options, Sandbox, shop_manifest};
 use lastgood::serve::Ready;
@@ -170,6 +170,20 @@ slos:
             pods.iter().any(|pod| pod.to_string().contains("CrashLoopBackOff"))
         };
         self.see("a crash loop", crashes).await;
+    }
+
+    /// Whether an Event on an Application says that a rollback could not be pushed, and why.
+    pub(crate) fn cannot_push(&self, why: &str) -> bool {
+        let events = self.sandbox.store().list(&EVENTS, None);
+        events
+            .iter()
+            .map(ToString::to_string)
+            .any(|event| event.contains("CannotPush") && event.contains(why))
+    }
+
+    /// Until such an Event is there.
+    pub(crate) async fn told_that_it_cannot_push(&self, why: &str) {
+        self.see("an Event that nothing can be pushed", || self.cannot_push(why)).await;
     }
 
     async fn see(&self, what: &str, seen: impl Fn() -> bool) {

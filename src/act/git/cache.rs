@@ -10,6 +10,7 @@ use git2::{
     Repository, RepositoryInitOptions,
 };
 
+use super::advert::Wanted;
 use super::error::{Class, Failure};
 use super::transport::Session;
 
@@ -96,7 +97,7 @@ pub(crate) fn fetch_any(repo: &Repository, session: &Session, target: &str) -> R
 
 // `Remote::list` is never asked: it panics on a reference whose name is not UTF-8.
 fn fetch(repo: &Repository, session: &Session, target: &str, any: bool) -> Result<Target, Failure> {
-    session.begin();
+    session.begin(Wanted::target(target));
     let explain = |e: git2::Error| session.explain(&e);
     let mut remote = repo.remote_anonymous(&session.access.url).map_err(explain)?;
     let mut connection = remote.connect_auth(Direction::Fetch, None, None).map_err(explain)?;

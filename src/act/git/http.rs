@@ -11,9 +11,11 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, NoProxy, Proxy, Response, StatusCode, Url, redirect};
 
 use super::access::{Access, Auth, Secret};
+use super::advert::{Filtered, Wanted};
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
 use super::tls;
 use super::transport::{Session, runtime};
+use super::write_access;
 
 /// Redirects that are followed; a moved repository needs one, a moved host one more.
 const REDIRECTS_MAX: u32 = 3;
@@ -43,19 +45,24 @@ impl Http {
         let known = self.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let base = known.unwrap_or_else(|| url.trim_end_matches('/').to_owned());
         match service {
-            Service::UploadPackLs | Service::ReceivePackLs => {
-                let (response, base) = wait(&self.session, advertisement(&self.session, &base, name))?;
-                *self.base.lock().unwrap_or_else(PoisonError::into_inner) = Some(base);
-                Ok(Box::new(Answer::new(Arc::clone(&self.session), response)))
-            }
-            Service::UploadPack | Service::ReceivePack => Ok(Box::new(Exchange {
-                session: Arc::clone(&self.session),
-                url: format!("{base}/{name}"),
-                name,
-                request: Vec::new(),
-                answer: None,
-            })),
+            Service::UploadPackLs | Service::ReceivePackLs => Ok(Box::new(self.list(&base, name)?)),
+            Service::UploadPack | Service::ReceivePack => Ok(Box::new(self.exchange(&base, name))),
         }
+    }
+
+    /// Asks what the server has, and finds out where it really is.
+    fn list(&self, base: &str, name: &str) -> Result<Filtered<Answer>, Failure> {
+        let (response, base) = wait(&self.session, advertisement(&self.session, base, name))?;
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = Some(base);
+        let answer = Answer::new(Arc::clone(&self.session), response);
+        let session = Arc::clone(&self.session);
+        let fail = move |failure| to_io(&session, failure);
+        Ok(Filtered::new(answer, self.session.wanted(), fail))
+    }
+
+    fn exchange(&self, base: &str, name: &'static str) -> Exchange {
+        let (session, url) = (Arc::clone(&self.session), format!("{base}/{name}"));
+        Exchange { session, url, name, request: Vec::new(), answer: None }
     }
 }
 
@@ -66,6 +73,22 @@ impl SmartSubtransport for Http {
 
     fn close(&self) -> Result<(), git2::Error> {
         Ok(())
+    }
+}
+
+/// Opens a session for a push and pushes nothing; gives the branches that were asked about.
+pub(crate) fn branches_for_push(session: &Arc<Session>, target: &str) -> Result<Vec<String>, Failure> {
+    session.begin(Wanted::target(target));
+    let http = Http::new(Arc::clone(session));
+    let name = service_name(Service::ReceivePack);
+    let url = session.access.url.trim_end_matches('/');
+    let names = http.list(url, name)?.list().map_err(|e| session.explain_io(&e))?;
+    let base = http.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut exchange = http.exchange(&base.unwrap_or_else(|| url.to_owned()), name);
+    // Not every server knows what to answer to nothing; only a plain no counts.
+    match write_access::say_nothing(&mut exchange).map_err(|e| session.explain_io(&e)) {
+        Err(failure) if failure.class == Class::NotAuthorised => Err(failure),
+        _ => Ok(names),
     }
 }
 
@@ -196,11 +219,12 @@ async fn advertisement(session: &Session, base: &str, name: &str) -> Result<(Res
     let mut url = parse(&format!("{base}{suffix}"))?;
     for _ in 0..=REDIRECTS_MAX {
         let kind = format!("application/x-{name}-advertisement");
-        let response = request(session, Method::GET, url.as_str())?
-            .header(ACCEPT, &kind)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let asked = request(session, Method::GET, url.as_str())?.header(ACCEPT, &kind).send();
+        let Ok(response) = tokio::time::timeout(session.first_byte, asked).await else {
+            let why = format!("no answer within {:?}", session.first_byte);
+            return Err(Failure::new(Class::Unreachable, why));
+        };
+        let response = response.map_err(unreachable)?;
         if !response.status().is_redirection() {
             let Some(base) = url.as_str().strip_suffix(&suffix).map(str::to_owned) else {
                 return Err(Failure::new(
@@ -212,7 +236,8 @@ async fn advertisement(session: &Session, base: &str, name: &str) -> Result<(Res
         }
         let next = response.headers().get(LOCATION).and_then(|to| url.join(to.to_str().ok()?).ok());
         let next = next.ok_or_else(|| Failure::new(Class::Other, "a redirect without a location"))?;
-        if !may_follow(&url, &next, session.access.auth == Auth::None) {
+        let anonymous = session.access.auth == Auth::None && session.access.client_cert_pem.is_none();
+        if !may_follow(&url, &next, anonymous) {
             let to = format!("{}://{}", next.scheme(), next.host_str().unwrap_or_default());
             let why = format!("the server redirects to {to}, which is not followed; correct the URL");
             return Err(Failure::new(Class::Other, why));
@@ -227,7 +252,9 @@ pub(crate) fn may_follow(from: &Url, to: &Url, anonymous: bool) -> bool {
     let upgraded = from.scheme() == "http" && to.scheme() == "https";
     let same_scheme = from.scheme() == to.scheme();
     let same_port = from.port_or_known_default() == to.port_or_known_default();
-    let same_host = from.host_str() == to.host_str() && (same_port || upgraded);
+    // Another port is another server, but for the two that belong together.
+    let same_port = same_port || (upgraded && from.port().is_none() && to.port().is_none());
+    let same_host = from.host_str() == to.host_str() && same_port;
     let no_userinfo = to.username().is_empty() && to.password().is_none();
     (same_scheme || upgraded) && (anonymous || same_host) && no_userinfo
 }
@@ -350,7 +377,26 @@ pub(crate) fn causes(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::transport;
     use super::*;
+
+    #[test]
+    fn a_server_that_accepts_and_is_silent_is_left_before_the_deadline() {
+        transport::init().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/a.git", listener.local_addr().unwrap());
+        let session = Session::new(&Access::new(&url), Instant::now() + Duration::from_secs(60));
+        let mut session = Arc::into_inner(session).unwrap();
+        session.first_byte = Duration::from_millis(50);
+        session.begin(Wanted::default());
+        let started = Instant::now();
+        let failure = Http::new(Arc::new(session)).start(&url, Service::UploadPackLs).err().unwrap();
+        assert_eq!(failure.class, Class::Unreachable);
+        assert!(failure.message.contains("no answer within 50ms"), "{}", failure.message);
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
 
     #[test]
     fn redirects_never_leave_the_host_with_credentials() {
@@ -360,6 +406,8 @@ mod tests {
             ("https://a/x", "https://b/x", false, true),
             ("https://a/x", "http://a/x", false, false),
             ("http://a/x", "https://a/x", true, true),
+            ("http://a/x", "https://a:8443/x", false, true),
+            ("http://a:8080/x", "https://a/x", false, true),
             ("http://a/x", "https://b/x", false, true),
             ("https://a/x", "https://u:p@a/x", false, false),
             ("https://a/x", "file:///x", false, false),

@@ -3,6 +3,7 @@
 //! All methods block, and must be called where blocking is allowed.
 
 mod access;
+mod advert;
 mod attributes;
 mod cache;
 pub mod commit;
@@ -27,6 +28,7 @@ mod tls;
 mod transport;
 mod tree;
 pub(crate) mod url;
+mod write_access;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -42,6 +44,7 @@ pub use footprint::{Footprint, FootprintError};
 pub use propose::{Aside, Proposed};
 pub use sign::{KeyText, SignError, Signer};
 pub use url::redact;
+pub use write_access::WriteAccess;
 
 use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome};
 use cache::Cache;
@@ -166,6 +169,15 @@ impl Git {
             Trouble::Stop(Stop::Refused(refusal)) => GitError::Refused(refusal),
             trouble => trouble.into_failure().on(&order.repo_url),
         })
+    }
+
+    /// Finds out whether the credentials may push to a branch, without leaving a trace and without a copy.
+    ///
+    /// It opens a session for a push and pushes nothing. That shows a wrong password, a key or token that may only
+    /// read, an archived repository and a missing branch. It cannot show what a server decides by the commit or the
+    /// branch: protection, hooks, required signatures.
+    pub fn check_write(&self, access: &Access, target_revision: &str, deadline: Instant) -> WriteAccess {
+        write_access::check(&Session::new(access, deadline), target_revision)
     }
 
     /// Works on the copy; if it turns out to be damaged or cut off, once more on a new one.

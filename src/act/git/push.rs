@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use git2::{ErrorClass, ErrorCode, Oid, PushOptions, RemoteCallbacks, Repository};
 
+use super::advert::Wanted;
 use super::declined::{Declined, HEARD_BYTES_MAX};
 use super::error::{Class, Failure};
 use super::transport::Session;
@@ -33,8 +34,11 @@ pub(crate) fn push(
     new: Oid,
     expected: Oid,
 ) -> PushOutcome {
-    session.begin();
     let reference = format!("refs/heads/{branch}");
+    // What the server has need not be sent; the branch and what the commit stands on are enough to know that.
+    let parents = repo.find_commit(new).map(|new| new.parent_ids().collect::<Vec<_>>()).unwrap_or_default();
+    let ids = parents.iter().map(ToString::to_string).collect();
+    session.begin(Wanted { names: vec![reference.clone()], ids });
     if Scheme::of(&session.access.url) == Some(Scheme::Local) {
         return match local(repo, &session.access.url, &reference, new, expected) {
             Ok(()) => PushOutcome::Pushed,
@@ -101,15 +105,7 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
 ///
 /// libgit2's own local push sets the branch whatever it holds by then; this compares and swaps under the lock.
 fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid) -> Result<(), git2::Error> {
-    let path = match url.strip_prefix("file://") {
-        Some(_) => reqwest::Url::parse(url).ok().and_then(|url| url.to_file_path().ok()),
-        None => Some(url.into()),
-    };
-    let path = path.ok_or_else(|| git2::Error::from_str("the file URL names no path on this machine"))?;
-    let there = Repository::open(path)?;
-    if !there.is_bare() {
-        return Err(git2::Error::from_str("a push to a repository with a working tree is not supported"));
-    }
+    let there = open_local(url)?;
     let mut walk = repo.revwalk()?;
     walk.push(new)?;
     for known in repo.find_commit(new)?.parent_ids().chain((!expected.is_zero()).then_some(expected)) {
@@ -124,6 +120,20 @@ fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid)
     std::io::Write::write_all(&mut writer, &bytes).map_err(|e| git2::Error::from_str(&e.to_string()))?;
     writer.commit()?;
     there.reference_matching(reference, new, true, expected, "lastgood: revert").map(drop)
+}
+
+/// Opens a repository on the same disk to push to it.
+pub(crate) fn open_local(url: &str) -> Result<Repository, git2::Error> {
+    let path = match url.strip_prefix("file://") {
+        Some(_) => reqwest::Url::parse(url).ok().and_then(|url| url.to_file_path().ok()),
+        None => Some(url.into()),
+    };
+    let path = path.ok_or_else(|| git2::Error::from_str("the file URL names no path on this machine"))?;
+    let there = Repository::open(path)?;
+    if !there.is_bare() {
+        return Err(git2::Error::from_str("a push to a repository with a working tree is not supported"));
+    }
+    Ok(there)
 }
 
 #[cfg(test)]

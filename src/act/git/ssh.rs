@@ -11,9 +11,11 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use super::access::{Access, Auth};
+use super::advert::{Filtered, Wanted};
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
 use super::transport::{Session, runtime};
 use super::url::SshAddress;
+use super::write_access;
 
 /// Bytes taken from one connection, as over HTTP.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -100,12 +102,31 @@ impl Ssh {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         Ok(Pipe { session: Arc::clone(&self.session), child, stdin, stdout, words, listening, taken: 0 })
     }
+
+    fn filtered(&self, pipe: Pipe) -> Filtered<Pipe> {
+        let session = Arc::clone(&self.session);
+        let fail = move |failure| io::Error::other(session.fail(failure).message);
+        Filtered::new(pipe, self.session.wanted(), fail)
+    }
+}
+
+/// Opens a session for a push and pushes nothing; gives the branches that were asked about.
+pub(crate) fn branches_for_push(session: &Arc<Session>, target: &str) -> Result<Vec<String>, Failure> {
+    session.begin(Wanted::target(target));
+    let ssh = Ssh::new(Arc::clone(session));
+    let mut stream = ssh.filtered(ssh.start(Service::ReceivePack)?);
+    let names = stream.list().map_err(|e| session.explain_io(&e))?;
+    // The server has said yes; that it ends in an odd way changes nothing.
+    match write_access::say_nothing(&mut stream).map_err(|e| session.explain_io(&e)) {
+        Err(failure) if failure.class == Class::NotAuthorised => Err(failure),
+        _ => Ok(names),
+    }
 }
 
 impl SmartSubtransport for Ssh {
     fn action(&self, _: &str, service: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
         match self.start(service) {
-            Ok(pipe) => Ok(Box::new(pipe)),
+            Ok(pipe) => Ok(Box::new(self.filtered(pipe))),
             Err(failure) => Err(self.session.fail(failure).to_git2()),
         }
     }

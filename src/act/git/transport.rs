@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use git2::transport::Transport;
 use git2::{ConfigLevel, Remote};
 
 use super::access::Access;
+use super::advert::Wanted;
 use super::error::{Class, Failure};
 use super::{http, ssh};
 
@@ -15,6 +16,9 @@ use super::{http, ssh};
 const OBJECT_CACHE_BYTES: libc_ssize = 32 * 1024 * 1024;
 /// Memory that libgit2 may map pack files into.
 const MAPPED_BYTES: usize = 256 * 1024 * 1024;
+
+/// How long a server may take to begin an answer, so that a dead one is known before the deadline of a whole fetch.
+const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
 
 #[allow(non_camel_case_types, reason = "the name of C's type, without a dependency for it")]
 type libc_ssize = isize;
@@ -24,7 +28,10 @@ type libc_ssize = isize;
 pub(crate) struct Session {
     pub(crate) access: Access,
     pub(crate) deadline: Instant,
+    /// How long a server may be silent before it answers at all.
+    pub(crate) first_byte: Duration,
     failure: Mutex<Option<Failure>>,
+    wanted: Mutex<Wanted>,
     pub(crate) http: OnceLock<reqwest::Client>,
     pub(crate) ssh: OnceLock<ssh::Files>,
 }
@@ -45,8 +52,9 @@ impl Drop for Entered {
 
 impl Session {
     pub(crate) fn new(access: &Access, deadline: Instant) -> Arc<Self> {
-        let (failure, http, ssh) = (Mutex::default(), OnceLock::new(), OnceLock::new());
-        Arc::new(Self { access: access.clone(), deadline, failure, http, ssh })
+        let (failure, wanted, first_byte) = (Mutex::default(), Mutex::default(), FIRST_BYTE_MAX);
+        let (http, ssh) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { access: access.clone(), deadline, first_byte, failure, wanted, http, ssh })
     }
 
     /// Makes this the session of all transports that libgit2 makes on this thread.
@@ -59,9 +67,16 @@ impl Session {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what went wrong before: a connection that broke off after it was of use explains nothing later.
-    pub(crate) fn begin(&self) {
+    /// Says which references the next connection is about, and forgets what went wrong before: a connection that
+    /// broke off after it was of use explains nothing later.
+    pub(crate) fn begin(&self, wanted: Wanted) {
         *self.failure() = None;
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+    }
+
+    /// The references that this connection is about.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes why a transport gave up; the first reason counts.
@@ -72,6 +87,11 @@ impl Session {
     /// Turns libgit2's error into ours, by the transport's own reason if there is one.
     pub(crate) fn explain(&self, error: &git2::Error) -> Failure {
         self.failure().take().unwrap_or_else(|| Failure::from_git2(error))
+    }
+
+    /// The same for a transport that is used without libgit2.
+    pub(crate) fn explain_io(&self, error: &std::io::Error) -> Failure {
+        self.failure().take().unwrap_or_else(|| Failure::new(Class::Other, error.to_string()))
     }
 
     /// Whether the time is up.
