@@ -391,3 +391,38 @@ pub enum Refusal {
         reason: String,
     },
 }
+
+impl Refusal {
+    /// What a person can do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::ContentReturned { .. } => {
+                "Find who or what brings the change back (an image updater, a pipeline) and stop it."
+            }
+            Self::BadIsARollback { .. } | Self::NothingToRevert { .. } => {
+                "Look for a cause outside of the application's files."
+            }
+            Self::Protected { .. } => "Revert by a pull request; then let the account push to the branch.",
+            Self::SignatureRequired { .. } => {
+                "Revert by hand; then give lastgood a signing key that the server knows."
+            }
+            Self::HookDeclined { .. } => {
+                "Revert by hand as the server's rule wants it; then let lastgood's commits pass that rule."
+            }
+            Self::NotAuthorised { .. } => {
+                "Revert by hand; then give lastgood credentials that may push (a Secret of type `repository-write`)."
+            }
+            Self::NotABranch { .. }
+            | Self::GoodNotAncestor { .. }
+            | Self::BadNotOnBranch { .. }
+            | Self::Shallow { .. }
+            | Self::Gone { .. }
+            | Self::NeverRevert { .. }
+            | Self::Skipped { .. }
+            | Self::OutsideFootprint { .. }
+            | Self::CannotSign { .. }
+            | Self::Declined { .. }
+            | Self::Unsupported { .. } => "Revert by hand; then see to what stopped the push.",
+        }
+    }
+}

@@ -341,27 +341,8 @@ impl Why {
                 "Look at what the applications share: nodes, network, DNS, a dependency."
             }
             Self::Conflict { .. } => "Revert by hand, or push a fix.",
-            Self::Refused { refusal: Refusal::ContentReturned { .. } } => {
-                "Find who or what brings the change back (an image updater, a pipeline) and stop it."
-            }
-            Self::Refused { refusal: Refusal::BadIsARollback { .. } | Refusal::NothingToRevert { .. } } => {
-                "Look for a cause outside of the application's files."
-            }
-            Self::Refused { refusal: Refusal::Protected { .. } } => {
-                "Revert by a pull request; then let the account push to the branch."
-            }
-            Self::Refused { refusal: Refusal::SignatureRequired { .. } } => {
-                "Revert by hand; then give lastgood a signing key that the server knows."
-            }
-            Self::Refused { refusal: Refusal::HookDeclined { .. } } => {
-                "Revert by hand as the server's rule wants it; then let lastgood's commits pass that rule."
-            }
-            Self::Refused { refusal: Refusal::NotAuthorised { .. } } => {
-                "Revert by hand; then give lastgood credentials that may push (a Secret of type `repository-write`)."
-            }
-            Self::Refused { .. } | Self::PushFailed { .. } => {
-                "Revert by hand; then see to what stopped the push."
-            }
+            Self::Refused { refusal } => refusal.advice(),
+            Self::PushFailed { .. } => "Revert by hand; then see to what stopped the push.",
             Self::NotLive { .. } => {
                 "See why Argo CD does not sync: auto-sync off, a sync window, a stuck operation."
             }

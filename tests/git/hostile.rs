@@ -64,6 +64,8 @@ impl Request {
     }
 }
 
+type Answer = Box<dyn Fn(&Request, &mut Stream) -> std::io::Result<()> + Send + Sync>;
+
 /// Answers each connection in its own way, and remembers every request.
 struct Hostile {
     address: SocketAddr,
@@ -215,7 +217,6 @@ fn error(answer: impl Fn(&Request, &mut Stream) -> std::io::Result<()> + Send + 
 fn a_server_that_is_slow_on_purpose_is_left_at_the_deadline() {
     let refs = advertisement("git-upload-pack", &line(format!("{ID} HEAD\0side-band-64k\n")));
     let half = refs[..refs.len() / 2].to_vec();
-    type Answer = Box<dyn Fn(&Request, &mut Stream) -> std::io::Result<()> + Send + Sync>;
     let pause = Duration::from_millis(20);
     let answers: Vec<Answer> = vec![
         Box::new(|_, stream| stream.hang()),
@@ -313,7 +314,7 @@ fn absurd_references_do_no_harm() {
             b"refs/heads/main\0refs/heads/main",
             b"",
             b"main",
-            &[&b"refs/heads/"[..], &[b'x'; 60_000]].concat(),
+            &[&b"refs/heads/"[..], &b"x".repeat(60_000)].concat(),
             b"refs/heads/main",
         ];
         let mut refs = line(format!("{tip} HEAD\0side-band-64k ofs-delta symref=HEAD:refs/heads/main\n"));
