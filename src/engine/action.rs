@@ -421,6 +421,7 @@ impl Refusal {
             | Self::Skipped { .. }
             | Self::OutsideFootprint { .. }
             | Self::CannotSign { .. }
+            | Self::NoOtherContent { .. }
             | Self::Declined { .. }
             | Self::Unsupported { .. } => "Revert by hand; then see to what stopped the push.",
         }
