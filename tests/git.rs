@@ -21,6 +21,8 @@ mod branches;
 mod content;
 #[path = "git/done_already.rs"]
 mod done_already;
+#[path = "git/footprints.rs"]
+mod footprints;
 #[path = "git/from_the_cluster.rs"]
 mod from_the_cluster;
 #[path = "git/hostile.rs"]

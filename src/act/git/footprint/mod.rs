@@ -1,7 +1,17 @@
 //! The footprint: which files of a repository an application is rendered from.
 
+mod asked;
+mod directory;
 mod follow;
+mod glob;
+mod helm;
+mod jsonnet;
+mod kustomize;
 mod note;
+mod path;
+mod reader;
+mod search;
+mod yaml;
 
 use std::collections::BTreeSet;
 use std::fmt;

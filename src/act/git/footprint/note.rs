@@ -19,6 +19,25 @@ pub enum Note {
         /// What it refers to.
         path: String,
     },
+    /// It goes round in circles: a link to itself, or to a folder that it lies in.
+    Circle {
+        /// Who refers to it.
+        from: String,
+        /// What it refers to.
+        path: String,
+    },
+    /// It lies in a submodule, of which this repository holds only the commit.
+    Submodule {
+        /// Who refers to it.
+        from: String,
+        /// The submodule.
+        path: String,
+    },
+    /// The annotation names a folder above the application's, which holds more than it is rendered from.
+    Broad {
+        /// The folder.
+        path: String,
+    },
     /// A plugin reads what it likes.
     Plugin {
         /// The folder.
@@ -55,6 +74,22 @@ impl fmt::Display for Note {
             }
             Self::Outside { from, path } => {
                 write!(f, "`{from}` refers to `{path}`, which leaves the repository: not followed")
+            }
+            Self::Circle { from, path } => {
+                write!(f, "`{from}` refers to `{path}`, which goes round in circles: not followed")
+            }
+            Self::Submodule { from, path } => {
+                write!(
+                    f,
+                    "`{from}` refers into the submodule `{path}`: only the commit it points to is known here"
+                )
+            }
+            Self::Broad { path } => {
+                write!(
+                    f,
+                    "the annotation `argocd.argoproj.io/manifest-generate-paths` names `{path}`, which holds more than \
+                     the application is rendered from: not taken as its files"
+                )
             }
             Self::Plugin { path } => {
                 write!(
