@@ -5,6 +5,7 @@ mod cli;
 mod journal;
 mod policy;
 mod prose;
+mod revert;
 mod source;
 
 use std::path::{Path, PathBuf};

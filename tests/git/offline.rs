@@ -377,6 +377,26 @@ fn links_modes_submodules_line_ends_and_odd_names_come_back() {
 }
 
 #[test]
+fn references_are_followed_unless_told_not_to() {
+    let story = Story::new();
+    let world = &story.world;
+    world.write("base/kustomization.yaml", "resources: [web.yaml]\n");
+    world.write("base/web.yaml", TEN_LINES);
+    world.write("base/README.md", "not rendered\n");
+    world.change("apps/shop/kustomization.yaml", "resources: [../../base, a.yaml]\n");
+    world.write("base/README.md", "changed\n");
+    world.write("base/web.yaml", TEN_LINES.replace("3\n", "three\n"));
+    let bad = world.commit("base");
+    let answer = ask(&world.bare, &bad, &["--other-path", "base", "--other-path", "apps/other"]);
+    assert_eq!(answer.is("revert").list("files"), ["base/web.yaml"]);
+    assert_eq!(answer.list("touched"), ["base"]);
+    let alone = ask(&world.bare, &bad, &["--no-follow"]);
+    assert_eq!(alone.list("footprint"), ["apps/shop/"]);
+    // Seen alone, the application last changed before.
+    assert_eq!(alone.list("files"), ["apps/shop/kustomization.yaml"]);
+}
+
+#[test]
 fn the_text_says_the_same_and_ends_with_what_was_done() {
     let story = Story::new();
     let output = Command::new(env!("CARGO_BIN_EXE_lastgood"))
