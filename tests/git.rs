@@ -14,6 +14,8 @@ mod git_http;
 mod git_repo;
 #[path = "support/rng.rs"]
 mod rng;
+#[path = "support/trees.rs"]
+mod trees;
 
 #[path = "git/branches.rs"]
 mod branches;

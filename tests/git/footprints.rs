@@ -2,58 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use git2::{Index, IndexEntry, IndexTime, Oid, Repository};
-use lastgood::act::git::footprint::{Followed, follow};
+use lastgood::act::git::footprint::{Followed, follow, follow_each};
 use lastgood::engine::facts::{Directory, Rendering, Tool};
 
-/// A bare repository; trees are written right into it.
-struct Repo {
-    repo: Repository,
-    _dir: tempfile::TempDir,
-}
-
-impl Repo {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let repo = Repository::init_bare(dir.path()).unwrap();
-        // What is written stays in memory.
-        repo.odb().unwrap().add_new_mempack_backend(1_000).unwrap();
-        Self { repo, _dir: dir }
-    }
-
-    /// Writes a tree: a content `-> target` is a link, `@` a submodule.
-    fn tree<P: AsRef<[u8]>>(&self, files: &[(P, &str)]) -> Oid {
-        let mut index = Index::new().unwrap();
-        for (path, content) in files {
-            let (mode, id) = match (content.strip_prefix("-> "), *content) {
-                (Some(target), _) => (0o120_000, self.repo.blob(target.as_bytes()).unwrap()),
-                (None, "@") => (0o160_000, Oid::from_str(&"1".repeat(40)).unwrap()),
-                (None, content) => (0o100_644, self.repo.blob(content.as_bytes()).unwrap()),
-            };
-            let time = IndexTime::new(0, 0);
-            let entry = IndexEntry {
-                ctime: time,
-                mtime: time,
-                dev: 0,
-                ino: 0,
-                mode,
-                uid: 0,
-                gid: 0,
-                file_size: 0,
-                id,
-                flags: 0,
-                flags_extended: 0,
-                path: path.as_ref().to_vec(),
-            };
-            index.add(&entry).unwrap();
-        }
-        index.write_tree_to(&self.repo).unwrap()
-    }
-
-    fn follow<P: AsRef<[u8]>>(&self, files: &[(P, &str)], rendering: &Rendering) -> Followed {
-        follow(&self.repo, self.tree(files), std::slice::from_ref(rendering)).unwrap()
-    }
-}
+use crate::trees::Repo;
 
 fn notes(followed: &Followed) -> Vec<String> {
     followed.notes().map(ToString::to_string).collect()
@@ -527,6 +479,15 @@ fn several_sources_of_one_repository() {
     let values = Rendering { referred: vec!["v.yaml".into()], ..Rendering::default() };
     let followed = follow(&repo.repo, tree, &[Rendering::plain("a"), of("b"), values]).unwrap();
     assert_eq!(followed.listed().unwrap(), ["a/x.yaml", "b/", "v.yaml"]);
+    // Of several applications each has its own.
+    let (a, b) = (Rendering { generate_paths: vec!["/v.yaml".into()], ..of("a") }, Rendering::plain("a"));
+    let each = follow_each(&repo.repo, tree, &[&[a], &[b], &[]]).unwrap();
+    let listed: Vec<_> = each.iter().map(Followed::listed).collect();
+    assert_eq!(
+        listed[..2],
+        [Ok(vec!["a/".to_owned(), "v.yaml".to_owned()]), Ok(vec!["a/x.yaml".to_owned()])]
+    );
+    assert!(listed[2].is_err());
 }
 
 #[test]

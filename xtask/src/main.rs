@@ -14,10 +14,11 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 
 const USAGE: &str = "\
-usage: cargo xtask test [--fast | --gitea | --only FILTER]
+usage: cargo xtask test [--fast | --rendered | --gitea | --only FILTER]
 
-  test                 every test, the fast ones first, then those with a real Gitea, then the real cluster's
+  test                 every test: the fast ones, those with a real Kustomize, Helm and Gitea, the real cluster's
   test --fast          only what needs nothing but cargo
+  test --rendered      only what needs the real Kustomize and Helm and no cluster
   test --gitea         only what needs a real Gitea and no cluster
   test --only FILTER   only the cluster scenarios whose name contains FILTER
 
@@ -28,6 +29,7 @@ $XDG_CACHE_HOME/lastgood or ~/.cache/lastgood).";
 enum Task {
     Help,
     Fast,
+    Rendered,
     Gitea,
     Everything,
     Only(String),
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let task = match args.as_slice() {
         ["test"] => Task::Everything,
         ["test", "--fast"] => Task::Fast,
+        ["test", "--rendered"] => Task::Rendered,
         ["test", "--gitea"] => Task::Gitea,
         ["test", "--only", filter] => Task::Only((*filter).to_owned()),
         ["help" | "--help" | "-h", ..] | ["test", "--help" | "-h"] => Task::Help,
@@ -64,11 +67,13 @@ fn run(task: &Task) -> Result<()> {
             Ok(())
         }
         Task::Fast => fast(&root),
+        Task::Rendered => rendered(&root),
         Task::Gitea => gitea(&root),
         Task::Everything => {
             // Said before anything runs, so that nobody waits for the fast tests to learn that a package is missing.
             needs::check(&root)?;
             fast(&root)?;
+            rendered(&root)?;
             gitea(&root)?;
             cluster(&root, None)
         }
@@ -81,6 +86,11 @@ fn run(task: &Task) -> Result<()> {
 
 fn fast(root: &Path) -> Result<()> {
     cargo(root, &["test", "--workspace"], None)
+}
+
+fn rendered(root: &Path) -> Result<()> {
+    let built = parts::build(root, &cache()?, |part| ["kustomize", "helm"].contains(&part))?;
+    cargo(root, &["test", "--test", "rendered"], Some(&built))
 }
 
 fn gitea(root: &Path) -> Result<()> {

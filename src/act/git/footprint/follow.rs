@@ -87,21 +87,43 @@ impl Followed {
 /// # Errors
 /// When the repository cannot be read. What its files say never is an error.
 pub fn follow(repo: &Repository, tree: Oid, renderings: &[Rendering]) -> Result<Followed, git2::Error> {
+    let mut found = follow_each(repo, tree, &[renderings])?;
+    Ok(found.pop().unwrap_or_default())
+}
+
+/// The same for each of several applications by itself; what they have in common is read once.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub fn follow_each(
+    repo: &Repository,
+    tree: Oid,
+    applications: &[&[Rendering]],
+) -> Result<Vec<Followed>, git2::Error> {
     let mut search = Search::new(repo, tree);
-    for rendering in renderings {
-        if let Some(path) = &rendering.path {
-            own(&mut search, rendering, path)?;
+    let mut all = Vec::with_capacity(applications.len());
+    for renderings in applications {
+        for rendering in *renderings {
+            one(&mut search, rendering)?;
         }
-        for file in &rendering.referred {
-            // What else was to be put in is put in.
-            if file.contains('$') {
-                unknown(&mut search, APPLICATION, file);
-            } else {
-                helm::value_file(&mut search, APPLICATION, b"", file)?;
-            }
+        all.push(search.finish());
+    }
+    Ok(all)
+}
+
+fn one(search: &mut Search<'_>, rendering: &Rendering) -> Result<(), git2::Error> {
+    if let Some(path) = &rendering.path {
+        own(search, rendering, path)?;
+    }
+    for file in &rendering.referred {
+        // What else was to be put in is put in.
+        if file.contains('$') {
+            unknown(search, APPLICATION, file);
+        } else {
+            helm::value_file(search, APPLICATION, b"", file)?;
         }
     }
-    Ok(search.into_found())
+    Ok(())
 }
 
 /// Follows a source from its own folder.

@@ -16,7 +16,7 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use follow::{Followed, follow};
+pub use follow::{Followed, follow, follow_each};
 pub use note::Note;
 
 /// Folders and files from the repository's root, as bytes, since Git's paths need not be UTF-8.

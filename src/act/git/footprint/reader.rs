@@ -62,15 +62,23 @@ pub(super) struct Reader<'r> {
 
 impl<'r> Reader<'r> {
     pub(super) fn new(repo: &'r Repository, root: Oid) -> Self {
-        Self {
+        let mut reader = Self {
             repo,
             root,
             folders: HashMap::new(),
-            files_left: FILES_MAX,
-            bytes_left: BYTES_MAX,
-            folders_left: FOLDERS_MAX,
-            names_left: NAMES_MAX,
-        }
+            files_left: 0,
+            bytes_left: 0,
+            folders_left: 0,
+            names_left: 0,
+        };
+        reader.renew();
+        reader
+    }
+
+    /// Gives all limits back.
+    pub(super) fn renew(&mut self) {
+        (self.files_left, self.bytes_left) = (FILES_MAX, BYTES_MAX);
+        (self.folders_left, self.names_left) = (FOLDERS_MAX, NAMES_MAX);
     }
 
     /// Where a clean path leads, and the links on the way, each with the path at which it lies.

@@ -64,8 +64,12 @@ impl<'r> Search<'r> {
         }
     }
 
-    pub(super) fn into_found(self) -> Followed {
-        self.found
+    /// What was found; the next search in this tree begins anew, with all limits.
+    pub(super) fn finish(&mut self) -> Followed {
+        self.reader.renew();
+        self.references_left = REFERENCES_MAX;
+        self.seen.clear();
+        std::mem::take(&mut self.found)
     }
 
     pub(super) fn note(&mut self, note: Note) {
