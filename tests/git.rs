@@ -12,8 +12,12 @@
 mod git_http;
 #[path = "support/git_repo.rs"]
 mod git_repo;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/rng.rs"]
 mod rng;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "support/trees.rs"]
 mod trees;
 
@@ -27,6 +31,8 @@ mod done_already;
 mod footprints;
 #[path = "git/from_the_cluster.rs"]
 mod from_the_cluster;
+#[path = "git/github_app.rs"]
+mod github_app;
 #[path = "git/hostile.rs"]
 mod hostile;
 #[path = "git/offline.rs"]
@@ -35,6 +41,8 @@ mod offline;
 mod oracle;
 #[path = "git/over_http.rs"]
 mod over_http;
+#[path = "git/over_https.rs"]
+mod over_https;
 #[path = "git/over_ssh.rs"]
 mod over_ssh;
 #[path = "git/plans.rs"]

@@ -1,6 +1,5 @@
 //! The same over a real server: races, refusals, lost answers, wrong passwords, dead hosts.
 
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,6 +97,28 @@ fn a_branch_that_moved_before_the_push_is_planned_again() {
     let pushes =
         remote.server.log().iter().filter(|line| line.starts_with("POST /repo.git/git-receive")).count();
     assert_eq!(pushes, 1, "{:?}", remote.server.log());
+}
+
+#[test]
+fn a_branch_that_never_stands_still_is_tried_until_the_time_is_up() {
+    let remote = Remote::new();
+    // Each push finds that somebody was faster, between what it was told and what it sent.
+    remote.hook(
+        "pre-receive",
+        "unset GIT_QUARANTINE_PATH\n\
+         new=$(git -c user.name=Race -c user.email=race@example.org commit-tree -p main -m race 'main^{tree}')\n\
+         git update-ref refs/heads/main \"$new\"",
+    );
+    let started = Instant::now();
+    let error = failed(remote.revert_within(Duration::from_secs(3)));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(
+        error.contains("the branch moved before each of") || error.contains("the time was up"),
+        "{error}"
+    );
+    let races = git(&remote.story.world.bare, &["rev-list", "--count", "--grep=race", "main"]);
+    assert!(races.parse::<u32>().unwrap() >= 2, "{races}");
+    assert_ne!(remote.story.world.text("apps/shop/a.yaml"), TEN_LINES);
 }
 
 #[test]
@@ -227,72 +248,4 @@ fn two_daemons_at_once_make_one_revert() {
     let already = outcomes.iter().filter(|o| matches!(o, RevertOutcome::AlreadyReverted(_))).count();
     assert_eq!((pushed, already), (1, 3), "{outcomes:?}");
     assert_eq!(git(&remote.story.world.bare, &["rev-list", "--count", "main"]), "3");
-}
-
-/// `openssl` serves one page over TLS, which is enough to see whether its certificate is trusted.
-#[test]
-fn a_certificate_is_trusted_by_its_own_authority_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut make = Command::new("openssl");
-    make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-    make.args([
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        "key",
-        "-out",
-        "cert",
-    ]);
-    if !make.current_dir(dir.path()).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no openssl");
-        return;
-    }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut serve = Command::new("openssl");
-    serve.args([
-        "s_server",
-        "-quiet",
-        "-www",
-        "-key",
-        "key",
-        "-cert",
-        "cert",
-        "-accept",
-        &format!("127.0.0.1:{port}"),
-    ]);
-    let mut server =
-        serve.current_dir(dir.path()).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let until = Instant::now() + Duration::from_secs(5);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let url = format!("https://localhost:{port}/a.git");
-    let id = "1".repeat(40);
-    let ask = |access: Access| {
-        super::Daemon::new().revert_with(&order(&url, &id, &id), &access, Duration::from_secs(10))
-    };
-    let unknown = ask(Access::new(&url));
-    let ca_pem = Some(std::fs::read_to_string(dir.path().join("cert")).unwrap());
-    let trusted = ask(Access { ca_pem: ca_pem.clone(), ..Access::new(&url) });
-    let unchecked = ask(Access { insecure: true, ..Access::new(&url) });
-    let other_name = url.replace("localhost", "127.0.0.1");
-    let misnamed = super::Daemon::new().revert_with(
-        &order(&other_name, &id, &id),
-        &Access { ca_pem: ca_pem.clone(), ..Access::new(&other_name) },
-        Duration::from_secs(10),
-    );
-    let rubbish = ask(Access { ca_pem: Some("rubbish".into()), ..Access::new(&url) });
-    server.kill().unwrap();
-    server.wait().unwrap();
-    assert!(failed(unknown).contains("certificate"));
-    let error = failed(misnamed);
-    assert!(error.contains("certificate not valid for name"), "{error}");
-    for reached in [trusted, unchecked] {
-        let error = failed(reached);
-        assert!(error.contains("is this a repository?"), "{error}");
-    }
-    let error = failed(rubbish);
-    assert!(error.contains("certificate"), "{error}");
 }

@@ -10,7 +10,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
+use axum::serve::Listener;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 
@@ -22,6 +24,8 @@ pub(crate) const PASSWORD: &str = "s3:cr/et";
 /// Serves all repositories in a folder until it is dropped.
 pub(crate) struct GitServer {
     pub(crate) address: SocketAddr,
+    /// `http` or `https`, and the name that the certificate is for.
+    begin: String,
     pub(crate) faults: Arc<Faults>,
     // Dropped last; ends the server.
     _runtime: Runtime,
@@ -40,6 +44,8 @@ pub(crate) struct Faults {
     pub(crate) answer: Mutex<Option<(u16, String)>>,
     /// Answer never.
     pub(crate) hang: Mutex<bool>,
+    /// Let in who shows this token too.
+    pub(crate) bearer: Mutex<Option<String>>,
     /// Redirect every GET to this host and path.
     pub(crate) redirect: Mutex<Option<String>>,
     /// The requests so far, `METHOD path status`.
@@ -49,20 +55,30 @@ pub(crate) struct Faults {
 impl GitServer {
     /// Serves `root`; every request needs the password.
     pub(crate) fn start(root: &Path) -> Self {
+        Self::start_on(root, "http://127.0.0.1", |listener| listener)
+    }
+
+    /// The same through whatever is put around the connections.
+    pub(crate) fn start_on<L>(root: &Path, begin: &str, around: impl FnOnce(TcpListener) -> L) -> Self
+    where
+        L: Listener,
+        L::Addr: std::fmt::Debug,
+    {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let faults = Arc::new(Faults::default());
         let state = Arc::new(Server { root: root.to_path_buf(), faults: Arc::clone(&faults) });
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(serve).with_state(state);
+        let listener = around(listener);
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Self { address, faults, _runtime: runtime }
+        Self { address, begin: begin.to_owned(), faults, _runtime: runtime }
     }
 
     /// The URL of a repository, without user and password.
     pub(crate) fn url(&self, repository: &str) -> String {
-        format!("http://{}/{repository}", self.address)
+        format!("{}:{}/{repository}", self.begin, self.address.port())
     }
 
     /// The requests so far.
@@ -105,7 +121,10 @@ async fn answer(server: &Server, method: Method, uri: Uri, headers: &HeaderMap, 
         return plain(StatusCode::MOVED_PERMANENTLY, "", &[(header::LOCATION, &location)]);
     }
     let expected = reqwest::Client::new().get("http://x").basic_auth(USER, Some(PASSWORD)).build().unwrap();
-    if headers.get(header::AUTHORIZATION) != expected.headers().get(header::AUTHORIZATION) {
+    let shown = headers.get(header::AUTHORIZATION);
+    let bearer = faults.bearer.lock().unwrap().clone().map(|token| format!("Bearer {token}"));
+    let is_let_in = bearer.is_some_and(|bearer| shown.is_some_and(|shown| shown == bearer.as_str()));
+    if !is_let_in && shown != expected.headers().get(header::AUTHORIZATION) {
         let realm = [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")];
         return plain(StatusCode::UNAUTHORIZED, "wrong name or password\n", &realm);
     }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as KubeSecret};
 use kube::Api;
 use kube::api::ListParams;
 
 use super::access::{Access, Auth, Secret};
+use super::github_app::{self, App, AppError};
 use super::url::{self, Scheme, normalise, redact};
 
 /// The label by which Argo CD knows its Secrets.
@@ -18,7 +20,7 @@ const KNOWN_HOSTS: &str = "argocd-ssh-known-hosts-cm";
 /// The key in [`KNOWN_HOSTS`].
 const KNOWN_HOSTS_KEY: &str = "ssh_known_hosts";
 /// The user's name that Argo CD sends when a Secret holds only a password.
-const DEFAULT_USERNAME: &str = "x-access-token";
+const DEFAULT_USERNAME: &str = github_app::USERNAME;
 /// Secrets that are asked for at once.
 const PAGE_SIZE: u32 = 50;
 
@@ -76,6 +78,31 @@ pub enum CredentialsError {
         /// What to do.
         hint: &'static str,
     },
+    /// The Secret holds a GitHub App's key, and GitHub gave no token for it.
+    #[error("the Secret `{name}`, for `{repo_url}`: {error}")]
+    App {
+        /// The Secret.
+        name: String,
+        /// The repository.
+        repo_url: String,
+        /// Why not.
+        error: AppError,
+    },
+}
+
+/// How to reach a repository, and what its credentials must be exchanged for first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// How to reach it.
+    pub access: Access,
+    /// The GitHub App whose token it wants, and the Secret's name.
+    pub app: Option<(String, App)>,
+}
+
+/// Credentials in a Secret.
+enum Found {
+    Auth(Auth),
+    App(App),
 }
 
 /// What was read from the Argo CD namespace.
@@ -92,35 +119,51 @@ pub struct Sources {
 }
 
 /// Chooses how to reach a repository, by Argo CD's own rules, preferring its write credentials.
-pub fn choose(sources: &Sources, repo_url: &str, project: &str) -> Result<Access, CredentialsError> {
-    let mut access = Access::new(repo_url);
-    access.ca_pem = url::host(repo_url).and_then(|host| sources.tls_certs.get(&host).cloned());
-    access.known_hosts.clone_from(&sources.known_hosts);
+pub fn choose(sources: &Sources, repo_url: &str, project: &str) -> Result<Choice, CredentialsError> {
+    let mut choice = Choice { access: Access::new(repo_url), app: None };
+    choice.access.ca_pem = url::host(repo_url).and_then(|host| sources.tls_certs.get(&host).cloned());
+    choice.access.known_hosts.clone_from(&sources.known_hosts);
     if let Some(own) = &sources.own {
         // Whoever may write an Application chooses its URL; the policy's token must not follow it anywhere.
         if !covers(own.get("url"), repo_url) {
             return Err(CredentialsError::NotForThis { name: own.name.clone(), repo_url: redact(repo_url) });
         }
-        apply(&mut access, own);
-        access.insecure |= own.is_insecure();
-        if let Some(auth) = auth(own, repo_url)? {
-            access.auth = auth;
-        }
-        return Ok(access);
+        choice.access.insecure |= own.is_insecure();
+        choice.take(own, sources, repo_url)?;
+        return Ok(choice);
     }
     for (exact, prefix) in [("repository-write", "repo-write-creds"), ("repository", "repo-creds")] {
         let exact = by_url(sources, exact, repo_url, project);
         // A template has no such switch, so that one for a whole host does not open it.
-        access.insecure |= exact.is_some_and(SecretData::is_insecure);
+        choice.access.insecure |= exact.is_some_and(SecretData::is_insecure);
         for secret in [exact, by_prefix(sources, prefix, repo_url)].into_iter().flatten() {
-            apply(&mut access, secret);
-            if let Some(auth) = auth(secret, repo_url)? {
-                access.auth = auth;
-                return Ok(access);
+            if choice.take(secret, sources, repo_url)? {
+                return Ok(choice);
             }
         }
     }
-    Ok(access)
+    Ok(choice)
+}
+
+impl Choice {
+    /// Takes what a Secret holds and none before it held; whether that were credentials, so that no other is asked.
+    fn take(
+        &mut self,
+        secret: &SecretData,
+        sources: &Sources,
+        repo_url: &str,
+    ) -> Result<bool, CredentialsError> {
+        apply(&mut self.access, secret);
+        match found(secret, repo_url)? {
+            Some(Found::Auth(auth)) => self.access.auth = auth,
+            Some(Found::App(mut app)) => {
+                app.ca_pem = url::host(&app.api).and_then(|host| sources.tls_certs.get(&host).cloned());
+                self.app = Some((secret.name.clone(), app));
+            }
+            None => return Ok(secret.has_credentials()),
+        }
+        Ok(true)
+    }
 }
 
 /// Whether a URL is the repository's, or of a folder that holds it.
@@ -174,12 +217,25 @@ impl SecretData {
         matches!(self.get(key), "1" | "t" | "T" | "true" | "TRUE" | "True")
     }
 
+    /// What Argo CD calls credentials: with any of these a template is not asked, even if they are of no use.
+    fn has_credentials(&self) -> bool {
+        ["username", "password", "bearerToken", "sshPrivateKey", "tlsClientCertData", "githubAppPrivateKey"]
+            .iter()
+            .any(|key| self.has(key))
+            || self.is_on("useAzureWorkloadIdentity")
+    }
+
+    /// A number; none where the key is missing.
+    fn number(&self, key: &str) -> Option<Result<u64, std::num::ParseIntError>> {
+        self.has(key).then(|| self.get(key).parse())
+    }
+
     fn is_insecure(&self) -> bool {
         self.is_on("insecure") || self.is_on("insecureIgnoreHostKey")
     }
 }
 
-/// Takes over what is not credentials: certificates, host keys, proxy.
+/// Takes over what is not credentials: certificates, host keys, proxy. A template fills only what is still open.
 fn apply(access: &mut Access, secret: &SecretData) {
     if secret.has("ca.crt") {
         access.ca_pem = Some(secret.get("ca.crt").to_owned());
@@ -187,11 +243,12 @@ fn apply(access: &mut Access, secret: &SecretData) {
     if secret.has("known_hosts") {
         access.known_hosts = Some(secret.get("known_hosts").to_owned());
     }
-    if secret.has("proxy") {
+    if secret.has("proxy") && access.proxy.is_none() {
         access.proxy = Some(Secret::new(secret.get("proxy")));
         access.no_proxy = Some(secret.get("noProxy").to_owned()).filter(|hosts| !hosts.is_empty());
     }
-    if secret.has("tlsClientCertData") && secret.has("tlsClientCertKey") {
+    let certified = secret.has("tlsClientCertData") && secret.has("tlsClientCertKey");
+    if certified && access.client_cert_pem.is_none() {
         let (cert, key) = (secret.get("tlsClientCertData"), secret.get("tlsClientCertKey"));
         access.client_cert_pem = Some(Secret::new(format!("{cert}\n{key}\n")));
     }
@@ -199,14 +256,14 @@ fn apply(access: &mut Access, secret: &SecretData) {
 
 /// Kinds of credentials that Argo CD knows and lastgood does not.
 const UNSUPPORTED: [(&str, &str); 4] = [
-    ("githubAppPrivateKey", "a GitHub App's key"),
     ("gcpServiceAccountKey", "a Google service account's key"),
-    ("azureServicePrincipalClientSecret", "an Azure service principal"),
     ("useAzureWorkloadIdentity", "an Azure workload identity"),
+    ("azureServicePrincipalClientSecret", "an Azure service principal"),
+    ("azureServicePrincipalClientId", "an Azure service principal"),
 ];
 
-/// The credentials in a Secret that fit the URL; none when it holds none at all.
-fn auth(secret: &SecretData, repo_url: &str) -> Result<Option<Auth>, CredentialsError> {
+/// The credentials in a Secret that fit the URL, in Argo CD's order; none when it holds none at all.
+fn found(secret: &SecretData, repo_url: &str) -> Result<Option<Found>, CredentialsError> {
     let unusable = |found: &str, hint| {
         let (name, repo_url) = (secret.name.clone(), redact(repo_url));
         Err(CredentialsError::Unusable { name, found: found.to_owned(), repo_url, hint })
@@ -217,13 +274,15 @@ fn auth(secret: &SecretData, repo_url: &str) -> Result<Option<Auth>, Credentials
         Some(Scheme::Ssh) if key => {
             // Only the ends were trimmed; `ssh` wants the last line to end.
             let key = Secret::new(format!("{}\n", secret.get("sshPrivateKey")));
-            Ok(Some(Auth::SshKey { key }))
+            Ok(Some(Found::Auth(Auth::SshKey { key })))
         }
-        Some(Scheme::Http) if bearer => Ok(Some(Auth::Bearer(Secret::new(secret.get("bearerToken"))))),
+        Some(Scheme::Http) if bearer => {
+            Ok(Some(Found::Auth(Auth::Bearer(Secret::new(secret.get("bearerToken"))))))
+        }
         Some(Scheme::Http) if password => {
             let username = Some(secret.get("username")).filter(|u| !u.is_empty()).unwrap_or(DEFAULT_USERNAME);
             let password = Secret::new(secret.get("password"));
-            Ok(Some(Auth::Basic { username: username.to_owned(), password }))
+            Ok(Some(Found::Auth(Auth::Basic { username: username.to_owned(), password })))
         }
         Some(Scheme::Http) if key => {
             unusable("only an SSH key", "give it a password or token, or use an SSH URL")
@@ -231,6 +290,13 @@ fn auth(secret: &SecretData, repo_url: &str) -> Result<Option<Auth>, Credentials
         Some(Scheme::Ssh) if password || bearer => {
             unusable("only a password or token", "give it `sshPrivateKey`, or use an HTTPS URL")
         }
+        Some(Scheme::Ssh) if secret.has("githubAppPrivateKey") => {
+            unusable("only a GitHub App's key", "use an HTTPS URL: its tokens are not for SSH")
+        }
+        Some(Scheme::Http) if secret.has("githubAppPrivateKey") => match app(secret) {
+            Ok(app) => Ok(Some(Found::App(app))),
+            Err(hint) => unusable("an incomplete GitHub App", hint),
+        },
         _ => match UNSUPPORTED.iter().find(|(key, _)| secret.has(key)) {
             Some((_, what)) => unusable(
                 what,
@@ -241,10 +307,29 @@ fn auth(secret: &SecretData, repo_url: &str) -> Result<Option<Auth>, Credentials
     }
 }
 
+/// The GitHub App in a Secret, or what is wrong with it.
+fn app(secret: &SecretData) -> Result<App, &'static str> {
+    let wrong_installation = "`githubAppInstallationID` is not a number";
+    let id = secret.number("githubAppID").ok_or("give it `githubAppID`")?;
+    let id = id.map_err(|_| "`githubAppID` is not a number")?;
+    let installation =
+        secret.number("githubAppInstallationID").transpose().map_err(|_| wrong_installation)?;
+    let api = secret.get("githubAppEnterpriseBaseUrl").trim_end_matches('/');
+    let api = if api.is_empty() { github_app::API } else { api };
+    if Scheme::of(api) != Some(Scheme::Http) {
+        return Err("`githubAppEnterpriseBaseUrl` is not an HTTP URL");
+    }
+    // Argo CD writes a missing number as zero.
+    let installation = installation.filter(|number| *number != 0);
+    let key = Secret::new(secret.get("githubAppPrivateKey"));
+    Ok(App { id, installation, key, api: api.to_owned(), ca_pem: None })
+}
+
 /// Reads what is needed from the cluster and chooses.
 ///
 /// With `secret` given only that one counts: a Secret with `url`, and `username` and `password`, or `bearerToken`, or
-/// `sshPrivateKey`, and if need be `known_hosts` and `ca.crt`.
+/// `sshPrivateKey`, or a GitHub App's keys, and if need be `known_hosts` and `ca.crt`. A GitHub App is exchanged for a
+/// token, which stands as the password.
 pub async fn resolve(
     client: &kube::Client,
     argocd_namespace: &str,
@@ -285,7 +370,14 @@ pub async fn resolve(
     sources.tls_certs = certs.and_then(|map| map.data).unwrap_or_default();
     let hosts = maps.get_opt(KNOWN_HOSTS).await.map_err(|e| unreadable(KNOWN_HOSTS, &e))?;
     sources.known_hosts = hosts.and_then(|map| map.data).and_then(|mut data| data.remove(KNOWN_HOSTS_KEY));
-    choose(&sources, repo_url, project)
+    let Choice { mut access, app } = choose(&sources, repo_url, project)?;
+    if let Some((name, app)) = app {
+        let token = app.token(&access, repo_url, Timestamp::now()).await;
+        let no_token = |error| CredentialsError::App { name, repo_url: redact(repo_url), error };
+        let password = token.map_err(no_token)?;
+        access.auth = Auth::Basic { username: github_app::USERNAME.to_owned(), password };
+    }
+    Ok(access)
 }
 
 fn decoded(secret: KubeSecret) -> SecretData {

@@ -303,8 +303,13 @@ pub(crate) fn build(access: &Access) -> Result<Client, String> {
         }
     }
     if let Some(proxy) = &access.proxy {
-        let except = access.no_proxy.as_deref().and_then(NoProxy::from_string);
-        builder = builder.proxy(Proxy::all(proxy.reveal()).map_err(text)?.no_proxy(except));
+        let except = access.no_proxy.as_deref().unwrap_or_default();
+        // reqwest takes a star for names only, and Argo CD for addresses too.
+        builder = if except.split(',').any(|host| host.trim() == "*") {
+            builder.no_proxy()
+        } else {
+            builder.proxy(Proxy::all(proxy.reveal()).map_err(text)?.no_proxy(NoProxy::from_string(except)))
+        };
     }
     builder.build().map_err(text)
 }

@@ -11,6 +11,7 @@ pub mod credentials;
 mod declined;
 mod error;
 pub mod footprint;
+pub mod github_app;
 mod history;
 pub(crate) mod http;
 mod look;

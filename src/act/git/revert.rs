@@ -22,9 +22,6 @@ use crate::engine::action::{
 };
 use crate::engine::policy::{self, NeverRevert};
 
-/// Plans made in one call: on a branch that moves more often than this within seconds, better come back later.
-const PLANS_MAX: u32 = 10;
-
 /// Files named in a record; the record is kept in an object of bounded size, and the commit itself has them all.
 const RECORD_FILES_MAX: usize = 100;
 
@@ -57,7 +54,9 @@ pub(crate) enum Next {
 
 impl Call<'_> {
     pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<RevertOutcome, Trouble> {
-        for attempts in 1..=PLANS_MAX {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
             let (branch, tip, plan) = match self.next(repo, session, attempts)? {
                 Next::Done(outcome) => return Ok(outcome),
                 Next::Commit { branch, tip, plan } => (branch, tip, plan),
@@ -67,9 +66,12 @@ impl Call<'_> {
             if let Some(outcome) = push_and_look(repo, session, record, new, tip)? {
                 return Ok(outcome);
             }
+            session.pause(attempts);
+            if session.is_over() {
+                let why = format!("the branch moved before each of {attempts} pushes, until the time was up");
+                return Err(Failure::new(Class::Unreachable, why).into());
+            }
         }
-        let why = format!("the branch moved before each of {PLANS_MAX} pushes");
-        Err(Failure::new(Class::Unreachable, why).into())
     }
 
     /// Fetches, looks whether it is done, and plans.

@@ -1,6 +1,8 @@
 //! Brings libgit2 together with our own transports, and sets what it keeps for the whole process.
 
 use std::cell::RefCell;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,11 @@ use super::{http, ssh};
 const OBJECT_CACHE_BYTES: libc_ssize = 32 * 1024 * 1024;
 /// Memory that libgit2 may map pack files into.
 const MAPPED_BYTES: usize = 256 * 1024 * 1024;
+
+/// How much longer the pause before the next try may get each time: the length of a push by somebody else.
+const PAUSE_STEP: Duration = Duration::from_millis(20);
+/// The longest such pause: there is a minute for all of it.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// How long a server may take to begin an answer, so that a dead one is known before the deadline of a whole fetch.
 const FIRST_BYTE_MAX: Duration = Duration::from_secs(30);
@@ -92,6 +99,15 @@ impl Session {
     /// The same for a transport that is used without libgit2.
     pub(crate) fn explain_io(&self, error: &std::io::Error) -> Failure {
         self.failure().take().unwrap_or_else(|| Failure::new(Class::Other, error.to_string()))
+    }
+
+    /// Waits a moment before the next try, longer each time and never as long as somebody else who tries too.
+    pub(crate) fn pause(&self, attempts: u32) {
+        let longest = PAUSE_STEP.saturating_mul(attempts).min(PAUSE_MAX);
+        // The standard library's only source of chance: each of these has keys of its own.
+        let chance = RandomState::new().build_hasher().finish() % 1000;
+        let pause = longest.mul_f64(f64::from(u16::try_from(chance).unwrap_or_default()) / 1000.0);
+        std::thread::sleep(pause.min(self.deadline.saturating_duration_since(Instant::now())));
     }
 
     /// Whether the time is up.
