@@ -4,7 +4,7 @@ use super::super::tree::Entry;
 use super::follow::Root;
 use super::glob::Pattern;
 use super::path::shown;
-use super::search::Search;
+use super::search::{APPLICATION, Search};
 use super::{Note, jsonnet};
 use crate::engine::facts::Directory;
 
@@ -27,17 +27,14 @@ pub(super) fn manifests(
     if whole {
         listing.files.retain(|(file, _)| file.ends_with(b".jsonnet"));
     } else if listing.is_complete {
-        let pattern = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Pattern::across_folders);
-        // What is no pattern matches nothing.
-        let matches =
-            |pattern: &Option<Pattern>, file: &[u8]| pattern.as_ref().is_some_and(|p| p.matches(file));
-        let (include, exclude) = (pattern(&directory.include), pattern(&directory.exclude));
+        let include = pattern(search, &directory.include);
+        let exclude = pattern(search, &directory.exclude);
         listing.files.retain(|(file, _)| {
             let below = file.get(path.len()..).unwrap_or_default();
             let below = below.strip_prefix(b"/").unwrap_or(below);
             ENDINGS.iter().any(|ending| file.ends_with(ending))
-                && !exclude.as_ref().is_some_and(|pattern| matches(pattern, below))
-                && include.as_ref().is_none_or(|pattern| matches(pattern, below))
+                && !exclude.as_ref().is_some_and(|pattern| pattern.matches(below))
+                && include.as_ref().is_none_or(|pattern| pattern.matches(below))
         });
     } else {
         search.note(Note::Limit { from: shown(path), limit: "folders that are listed" });
@@ -49,10 +46,25 @@ pub(super) fn manifests(
         search.add(&file, Root::File);
         // A link's target is read as what the link is called.
         let Some((target, entry)) = search.go(&file, b"", &file)? else { continue };
-        search.add(&target, if entry.is_folder() { Root::Missing } else { Root::File });
-        if file.ends_with(b".jsonnet") && !entry.is_folder() {
+        if entry.is_folder() {
+            continue;
+        }
+        search.add(&target, Root::File);
+        if file.ends_with(b".jsonnet") {
             jsonnet::follow(search, path, &libraries, &file, entry)?;
         }
     }
     Ok(())
+}
+
+/// A pattern; where it is not understood, more files are taken than it stands for.
+fn pattern(search: &mut Search<'_>, text: &str) -> Option<Pattern> {
+    if text.is_empty() {
+        return None;
+    }
+    let pattern = Pattern::across_folders(text);
+    if pattern.is_none() {
+        search.note(Note::Unknown { from: shown(APPLICATION), path: text.to_owned() });
+    }
+    pattern
 }

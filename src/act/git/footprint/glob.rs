@@ -83,3 +83,32 @@ pub(super) fn take(search: &mut Search<'_>, from: &[u8], pattern: &[u8]) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    /// The answers are those of `gobwas/glob` 0.2.3.
+    #[test]
+    fn patterns_across_folders() {
+        let check = |pattern: &str, path: &str, expected: bool| {
+            let found =
+                Pattern::across_folders(pattern).is_some_and(|pattern| pattern.matches(path.as_bytes()));
+            assert_eq!(found, expected, "{pattern} {path}");
+        };
+        check("*.yaml", "a/c/b.yaml", true);
+        check("a/**/*.yaml", "a/b.yaml", false);
+        check("a/**/*.yaml", "a/c/b.yaml", true);
+        check("**/x.yaml", "x.yaml", false);
+        check("**/x.yaml", "d/e/x.yaml", true);
+        check("x-?.yaml", "x-/.yaml", true);
+        check("[!a].yaml", "b.yaml", true);
+        check("a\\*.yaml", "a*.yaml", true);
+        check("a\\*.yaml", "ab.yaml", false);
+        check("{a,b/c}.yaml", "b/c.yaml", true);
+        check("a{b,c{d,e}}.yaml", "acd.yaml", true);
+        check("{a,}x.yaml", "x.yaml", true);
+        check("*{.yaml,.yml}", "d/x.yaml", true);
+        check("", "a.yaml", false);
+    }
+}
