@@ -226,6 +226,8 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
             spec_digest: "spec".into(),
         }],
         workloads: Vec::new(),
+        parent: None,
+        children: Vec::new(),
         resume: None,
     }))
 }

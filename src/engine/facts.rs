@@ -6,7 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use super::rendering::{Directory, Rendering, Tool};
+pub use super::origin::Origin;
+pub use super::rendering::{Directory, Rendering, Source, SourceKind, Tool};
 
 /// Names one Argo CD Application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,40 +109,6 @@ impl fmt::Display for Revisions {
     }
 }
 
-/// One source of an application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// The repository's URL as the Application writes it.
-    pub repo_url: String,
-    /// The branch, tag, commit or `HEAD` that Argo CD follows.
-    pub target_revision: String,
-    /// What the source holds.
-    pub kind: SourceKind,
-}
-
-/// What a source holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum SourceKind {
-    /// Files in a Git repository.
-    Git {
-        /// Which of them, and how they are read.
-        rendering: Box<Rendering>,
-    },
-    /// A chart from a Helm or OCI registry.
-    Chart {
-        /// The chart's name.
-        chart: String,
-    },
-}
-
-impl SourceKind {
-    /// Files in a Git repository.
-    pub fn git(rendering: Rendering) -> Self {
-        Self::Git { rendering: Box::new(rendering) }
-    }
-}
-
 /// An Argo CD Application as it was seen, pruned to what decisions need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplicationFacts {
@@ -182,6 +149,10 @@ pub struct ApplicationFacts {
     pub history: Vec<HistoryEntry>,
     /// The workloads among its resources.
     pub workloads: Vec<WorkloadRef>,
+    /// Who writes this specification, so that a change of it is found there; none where that is not known.
+    pub parent: Option<Origin>,
+    /// What it writes itself: those among its resources that define applications.
+    pub children: Vec<Origin>,
     /// The value of the annotation `lastgood.dev/resume`: the id of the hold that a person ends.
     pub resume: Option<String>,
 }

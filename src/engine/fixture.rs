@@ -46,6 +46,8 @@ pub(crate) fn application() -> ApplicationFacts {
         reconciled_at: Some(at(0)),
         history: Vec::new(),
         workloads: Vec::new(),
+        parent: None,
+        children: Vec::new(),
         resume: None,
     }
 }

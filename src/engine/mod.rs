@@ -14,6 +14,7 @@ pub mod forge;
 pub mod guards;
 pub mod judge;
 pub mod laws;
+pub mod origin;
 pub mod policy;
 pub mod rendering;
 pub mod template;

@@ -1,8 +1,43 @@
-//! What an Application says of how one Git source is rendered, as far as it tells which files that takes.
+//! The sources of an Application, and what it says of how one in Git is rendered, as far as that tells which files it
+//! takes.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+/// One source of an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The repository's URL as the Application writes it.
+    pub repo_url: String,
+    /// The branch, tag, commit or `HEAD` that Argo CD follows.
+    pub target_revision: String,
+    /// What the source holds.
+    pub kind: SourceKind,
+}
+
+/// What a source holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum SourceKind {
+    /// Files in a Git repository.
+    Git {
+        /// Which of them, and how they are read.
+        rendering: Box<Rendering>,
+    },
+    /// A chart from a Helm or OCI registry.
+    Chart {
+        /// The chart's name.
+        chart: String,
+    },
+}
+
+impl SourceKind {
+    /// Files in a Git repository.
+    pub fn git(rendering: Rendering) -> Self {
+        Self::Git { rendering: Box::new(rendering) }
+    }
+}
 
 /// Everything an Application says of how one Git source is rendered that tells which files are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

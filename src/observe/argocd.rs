@@ -2,6 +2,7 @@
 
 mod application;
 mod digest;
+mod origin;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -59,8 +59,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
 pub(super) type LenientList<T> = Lenient<Vec<Lenient<T>>>;
 
 /// Annotations that are read; all others (`kubectl`'s copy of the whole object) only cost memory.
-const ANNOTATIONS: [&str; 4] = [
+const ANNOTATIONS: [&str; 5] = [
     "argocd.argoproj.io/manifest-generate-paths",
+    "argocd.argoproj.io/tracking-id",
     "lastgood.dev/resume",
     "deployment.kubernetes.io/revision",
     "deprecated.daemonset.template.generation",

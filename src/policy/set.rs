@@ -224,6 +224,8 @@ mod tests {
             reconciled_at: None,
             history: vec![],
             workloads: vec![],
+            parent: None,
+            children: Vec::new(),
             resume: None,
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lastgood::act::git::footprint::{Followed, follow, follow_each};
-use lastgood::engine::facts::{Directory, Rendering, Tool};
+use lastgood::act::git::footprint::{Followed, Footprint, definitions, follow, follow_each};
+use lastgood::engine::facts::{AppKey, Directory, Origin, Rendering, Tool};
 
 use crate::trees::Repo;
 
@@ -510,6 +510,43 @@ fn what_cannot_be_read_is_named() {
     let odd = "resources: {a: b}\nbases: 7\npatches: [x, 1, null, {path: [y]}, {path: ../p.yaml}]\n1: !tag z\n\
                components:\ncommonLabels: { 1: true, no: off }\nimages: !!binary aGk=\n<<: {crds: [../c]}";
     check(&[("app/kustomization.yaml", odd)], &of("app"), &["app/", "c", "p.yaml"], &[]);
+}
+
+#[test]
+fn the_file_that_defines_an_application_is_found() {
+    let app = |name: &str| {
+        format!("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{ name: {name} }}\n")
+    };
+    let several = format!("# all of them\n---\n{}---\n{}", app("blog"), app("shop"));
+    let set = app("shop").replace("Application", "ApplicationSet");
+    let elsewhere = app("shop").replace("{ name: shop }", "{ name: shop, namespace: team }");
+    let template = "kind: Application\n# argoproj.io\nmetadata:\n  name: {{ .Values.prefix }}shop\n{{- if .x }}\n{{ end }}";
+    let list = format!(
+        "kind: ApplicationList\nitems: [{}]",
+        r#"{kind: Application, apiVersion: argoproj.io/v1, metadata: {name: shop}}"#
+    );
+    let repo = Repo::new();
+    let tree = repo.tree(&[
+        ("apps/all.yaml", several.as_str()),
+        ("apps/set.yaml", set.as_str()),
+        ("apps/elsewhere.yaml", elsewhere.as_str()),
+        ("apps/templates/t.yaml", template),
+        ("apps/list.yml", list.as_str()),
+        ("apps/notes.md", several.as_str()),
+        ("others/all.yaml", several.as_str()),
+    ]);
+    let footprint = Footprint::new(&["apps", "gone"]).unwrap();
+    let find = |wanted: Origin| -> Vec<(String, Option<usize>)> {
+        let (found, _) = definitions(&repo.repo, tree, &footprint, &wanted).unwrap();
+        found.into_iter().map(|d| (String::from_utf8(d.file).unwrap(), d.document)).collect()
+    };
+    let at = |file: &str, document: Option<usize>| (file.to_owned(), document);
+    assert_eq!(
+        find(Origin::Application(AppKey::new("argocd", "shop"))),
+        [at("apps/all.yaml", Some(1)), at("apps/list.yml", Some(0)), at("apps/templates/t.yaml", None)]
+    );
+    assert_eq!(find(Origin::ApplicationSet(AppKey::new("argocd", "shop"))), [at("apps/set.yaml", Some(0))]);
+    assert_eq!(find(Origin::Application(AppKey::new("argocd", "web"))), []);
 }
 
 /// Whoever can push decides what these files hold.

@@ -203,6 +203,8 @@ impl ArgoCd {
             reconciled_at: Some(self.reconciled_at),
             history: self.history.clone(),
             workloads: Vec::new(),
+            parent: None,
+            children: Vec::new(),
             resume: None,
         }
     }

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::super::object::{Lenient, LenientList, metadata, resource};
 use super::digest::source_digest;
+use super::origin;
 use super::source::{self, Asked};
 use crate::engine::facts::{
-    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, Revision, Revisions,
-    Source, SourceKind, SyncStatus, WorkloadKind, WorkloadRef,
+    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, Origin, Revision,
+    Revisions, Source, SourceKind, SyncStatus, WorkloadKind, WorkloadRef,
 };
 
 /// Entries of the history that are kept, the newest ones. Argo CD keeps ten unless told otherwise.
@@ -22,6 +23,10 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// The annotation by which a person ends a hold.
 const RESUME: &str = "lastgood.dev/resume";
+
+/// The annotation and the label by which Argo CD marks the resources of an Application.
+const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// The annotation that names paths which manifests are generated from.
 const GENERATE_PATHS: &str = "argocd.argoproj.io/manifest-generate-paths";
@@ -206,6 +211,13 @@ struct Resource {
     hook: Lenient<bool>,
 }
 
+impl Resource {
+    fn child(&self) -> Option<Origin> {
+        let name = Some(self.name.text()).filter(|name| !name.is_empty())?;
+        origin::child(self.group.text(), self.kind.text(), self.namespace.text(), name)
+    }
+}
+
 impl Application {
     /// Its namespace and name; an API server never leaves them out.
     pub(super) fn key(&self) -> Option<AppKey> {
@@ -231,6 +243,16 @@ impl Application {
         } else {
             format!("{}_{}", app.namespace, app.name)
         };
+        let own = if own.is_empty() { &app.namespace } else { own };
+        let label = self.metadata.labels.as_ref().and_then(|labels| labels.get(INSTANCE));
+        let parent = origin::parent(
+            &app,
+            self.metadata.owner_references.as_deref().unwrap_or_default(),
+            annotation(TRACKING_ID).as_deref(),
+            label.map(String::as_str),
+            own,
+        );
+        let children = status.resources.elements().filter_map(Resource::child).collect();
         let generate_paths = annotation(GENERATE_PATHS).unwrap_or_default();
         let sources = source::sources(
             &sources,
@@ -266,6 +288,8 @@ impl Application {
             health: health_status(status.health.get().map_or("", |health| health.status.text())),
             reconciled_at: status.reconciled_at.0,
             history,
+            parent,
+            children,
             workloads: workloads(&status.resources, destination.namespace.text()),
             destination_namespace: destination.namespace.0.unwrap_or_default(),
             resume: annotation(RESUME),

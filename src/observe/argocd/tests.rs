@@ -4,7 +4,8 @@ use super::application::Application;
 use super::*;
 use crate::cluster::fake;
 use crate::engine::facts::{
-    HealthStatus, OperationPhase, Rendering, Revision, Revisions, SourceKind, SyncStatus, Tool, WorkloadKind,
+    HealthStatus, OperationPhase, Origin, Rendering, Revision, Revisions, SourceKind, SyncStatus, Tool,
+    WorkloadKind,
 };
 
 const SYNCED: &str = include_str!("../../../tests/fixtures/argocd/v3.5-synced.json");
@@ -217,6 +218,27 @@ async fn the_watch_is_ready_when_every_namespace_is_listed() {
     assert_eq!(until_ready(&[]).await, ["argocd/shop", "argocd/odd"]);
     assert_eq!(until_ready(&["argocd"]).await, ["argocd/shop"]);
     assert_eq!(until_ready(&["argocd", "team", "team"]).await, ["argocd/shop"]);
+}
+
+/// Who wrote an Application, and what it writes itself.
+#[test]
+fn parents_and_children() {
+    let object = serde_json::json!({
+        "metadata": {
+            "name": "shop", "namespace": "argocd", "labels": { "app.kubernetes.io/instance": "no" },
+            "annotations": { "argocd.argoproj.io/tracking-id": "root:argoproj.io/Application:argocd/shop" },
+        },
+        "spec": { "source": { "repoURL": "https://git.example/a", "path": "x" } },
+        "status": { "controllerNamespace": "argocd", "resources": [
+            { "group": "argoproj.io", "kind": "Application", "namespace": "argocd", "name": "web" },
+            { "group": "argoproj.io", "kind": "ApplicationSet", "namespace": "argocd", "name": "all" },
+            { "group": "argoproj.io", "kind": "AppProject", "namespace": "argocd", "name": "web" },
+        ] },
+    });
+    let facts = facts(&object.to_string());
+    let key = |name: &str| AppKey::new("argocd", name);
+    assert_eq!(facts.parent, Some(Origin::Application(key("root"))));
+    assert_eq!(facts.children, [Origin::Application(key("web")), Origin::ApplicationSet(key("all"))]);
 }
 
 /// Everything that a source says of its files.

@@ -1,6 +1,7 @@
 //! The footprint: which files of a repository an application is rendered from.
 
 mod asked;
+mod definitions;
 mod directory;
 mod follow;
 mod glob;
@@ -16,6 +17,7 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub use definitions::{Definition, definitions};
 pub use follow::{Followed, follow, follow_each};
 pub use note::Note;
 
