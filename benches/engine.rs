@@ -226,6 +226,7 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
             spec_digest: "spec".into(),
         }],
         workloads: Vec::new(),
+        dry: None,
         parent: None,
         children: Vec::new(),
         resume: None,

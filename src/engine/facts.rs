@@ -127,6 +127,8 @@ pub struct ApplicationFacts {
     pub spec_digest: String,
     /// Whether a source hydrator writes the synced branch from another one.
     pub hydrated: bool,
+    /// Where the hydrator renders from, if there is one: people change that.
+    pub dry: Option<Source>,
     /// The namespace that its resources go to by default.
     pub destination_namespace: String,
     /// Whether its workloads live in the cluster that the daemon reads.

@@ -46,6 +46,7 @@ pub(crate) fn application() -> ApplicationFacts {
         reconciled_at: Some(at(0)),
         history: Vec::new(),
         workloads: Vec::new(),
+        dry: None,
         parent: None,
         children: Vec::new(),
         resume: None,

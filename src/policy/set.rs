@@ -224,6 +224,7 @@ mod tests {
             reconciled_at: None,
             history: vec![],
             workloads: vec![],
+            dry: None,
             parent: None,
             children: Vec::new(),
             resume: None,

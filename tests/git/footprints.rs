@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lastgood::act::git::footprint::{Followed, Footprint, definitions, follow, follow_each};
-use lastgood::engine::facts::{AppKey, Directory, Origin, Rendering, Tool};
+use lastgood::act::git::footprint::{Followed, Footprint, definitions, dry_revision, follow, follow_each};
+use lastgood::engine::facts::{AppKey, Directory, Origin, Rendering, Revision, Tool};
 
 use crate::trees::Repo;
 
@@ -547,6 +547,32 @@ fn the_file_that_defines_an_application_is_found() {
     );
     assert_eq!(find(Origin::ApplicationSet(AppKey::new("argocd", "shop"))), [at("apps/set.yaml", Some(0))]);
     assert_eq!(find(Origin::Application(AppKey::new("argocd", "web"))), []);
+}
+
+#[test]
+fn a_hydrated_tree_tells_the_dry_commit() {
+    let repo = Repo::new();
+    let (old, new) = ("1".repeat(40), "2".repeat(40));
+    let metadata =
+        |sha: &str| format!(r#"{{"repoURL": "https://e.com/dry", "drySha": "{sha}", "subject": "x"}}"#);
+    let (old_file, new_file) = (metadata(&old), metadata(&new));
+    let tree = repo.tree(&[
+        ("hydrator.metadata", new_file.as_str()),
+        ("shop/hydrator.metadata", old_file.as_str()),
+        ("shop/manifest.yaml", ""),
+        ("odd/hydrator.metadata", "{\"drySha\": \"HEAD\"}"),
+        ("broken/hydrator.metadata", "{"),
+    ]);
+    let check = |path: &str, expected: Option<&str>| {
+        let found = dry_revision(&repo.repo, tree, path.as_bytes()).unwrap();
+        assert_eq!(found.as_ref().map(Revision::as_str), expected, "{path}");
+    };
+    check("shop", Some(&old));
+    check("", Some(&new));
+    // Of a folder without one only the whole branch's is known.
+    check("other", Some(&new));
+    check("odd", None);
+    check("broken", None);
 }
 
 /// Whoever can push decides what these files hold.

@@ -292,6 +292,7 @@ impl World {
             reconciled_at: Some(self.ago(facts.reconciled)),
             history: history.collect(),
             workloads: Vec::new(),
+            dry: None,
             parent: None,
             children: Vec::new(),
             resume: facts.resumes.then(|| self.app.state.hold.as_ref().map(|hold| hold.id.clone())).flatten(),

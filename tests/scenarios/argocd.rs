@@ -63,6 +63,7 @@ pub fn synced(app: &AppKey, revisions: Revisions, at: Timestamp) -> ApplicationF
         reconciled_at: Some(second(at)),
         history: vec![HistoryEntry { id: 0, revisions, deployed_at: second(at), spec_digest: "spec".into() }],
         workloads: Vec::new(),
+        dry: None,
         parent: None,
         children: Vec::new(),
         resume: None,

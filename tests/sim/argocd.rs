@@ -203,6 +203,7 @@ impl ArgoCd {
             reconciled_at: Some(self.reconciled_at),
             history: self.history.clone(),
             workloads: Vec::new(),
+            dry: None,
             parent: None,
             children: Vec::new(),
             resume: None,

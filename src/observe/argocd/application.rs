@@ -60,15 +60,8 @@ struct Spec {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Hydrator {
-    dry_source: Lenient<DrySource>,
+    dry_source: Lenient<Value>,
     sync_source: Lenient<SyncSource>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct DrySource {
-    #[serde(rename = "repoURL")]
-    repo_url: Lenient<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -224,6 +217,14 @@ impl Application {
         Some(AppKey::new(self.metadata.namespace.as_deref()?, self.metadata.name.as_deref()?))
     }
 
+    /// Who wrote it; `own` is Argo CD's own namespace.
+    fn parent(&self, app: &AppKey, own: &str) -> Option<Origin> {
+        let owners = self.metadata.owner_references.as_deref().unwrap_or_default();
+        let tracking_id = self.metadata.annotations.as_ref().and_then(|all| all.get(TRACKING_ID));
+        let label = self.metadata.labels.as_ref().and_then(|labels| labels.get(INSTANCE));
+        origin::parent(app, owners, tracking_id.map(String::as_str), label.map(String::as_str), own)
+    }
+
     /// Translates; none only for an object without a name.
     pub(super) fn facts(&self) -> Option<ApplicationFacts> {
         let app = self.key()?;
@@ -237,33 +238,25 @@ impl Application {
             Some(types) if !types.is_empty() => types.iter().map(Lenient::text).collect(),
             _ => vec![status.source_type.text()],
         };
-        let own = status.controller_namespace.text();
-        let instance = if own.is_empty() || own == app.namespace {
-            app.name.clone()
-        } else {
-            format!("{}_{}", app.namespace, app.name)
-        };
-        let own = if own.is_empty() { &app.namespace } else { own };
-        let label = self.metadata.labels.as_ref().and_then(|labels| labels.get(INSTANCE));
-        let parent = origin::parent(
-            &app,
-            self.metadata.owner_references.as_deref().unwrap_or_default(),
-            annotation(TRACKING_ID).as_deref(),
-            label.map(String::as_str),
-            own,
-        );
-        let children = status.resources.elements().filter_map(Resource::child).collect();
+        let own = Some(status.controller_namespace.text()).filter(|own| !own.is_empty());
+        let own = own.unwrap_or(&app.namespace);
+        let instance =
+            if own == app.namespace { app.name.clone() } else { format!("{}_{}", app.namespace, app.name) };
         let generate_paths = annotation(GENERATE_PATHS).unwrap_or_default();
-        let sources = source::sources(
-            &sources,
-            &Asked {
-                instance: &instance,
-                project: spec.project.text(),
-                namespace: destination.namespace.text(),
-                types: &types,
-                generate_paths: &generate_paths,
-            },
-        );
+        let asked = Asked {
+            instance: &instance,
+            project: spec.project.text(),
+            namespace: destination.namespace.text(),
+            types: &types,
+            generate_paths: &generate_paths,
+        };
+        // The annotation is about what people write, and Argo CD has seen the tool of what it syncs.
+        let synced = if hydrated { Asked { generate_paths: "", ..asked } } else { asked };
+        let sources = source::sources(&sources, &synced);
+        let dry = spec.source_hydrator.get().and_then(|hydrator| hydrator.dry_source.get());
+        let dry = dry
+            .and_then(|dry| source::sources(std::slice::from_ref(dry), &Asked { types: &[], ..asked }).pop());
+        let parent = self.parent(&app, own);
         let mut history: Vec<HistoryEntry> = status.history.elements().filter_map(History::entry).collect();
         history.drain(..history.len().saturating_sub(HISTORY_MAX));
         Some(ApplicationFacts {
@@ -288,8 +281,9 @@ impl Application {
             health: health_status(status.health.get().map_or("", |health| health.status.text())),
             reconciled_at: status.reconciled_at.0,
             history,
+            dry,
             parent,
-            children,
+            children: status.resources.elements().filter_map(Resource::child).collect(),
             workloads: workloads(&status.resources, destination.namespace.text()),
             destination_namespace: destination.namespace.0.unwrap_or_default(),
             resume: annotation(RESUME),
@@ -322,9 +316,9 @@ impl Hydrator {
     /// The source that Argo CD derives from a hydrator, in the form in which the history shows it.
     fn synced(&self) -> Value {
         let sync = self.sync_source.0.clone().unwrap_or_default();
-        let dry = self.dry_source.0.clone().unwrap_or_default();
+        let dry = self.dry_source.get().and_then(|dry| dry.get("repoURL")).and_then(Value::as_str);
         let repo_url =
-            sync.repo_url.0.filter(|url| !url.is_empty()).unwrap_or(dry.repo_url.0.unwrap_or_default());
+            sync.repo_url.0.filter(|url| !url.is_empty()).unwrap_or(dry.unwrap_or_default().to_owned());
         serde_json::json!({
             "repoURL": repo_url,
             "path": sync.path.text(),

@@ -9,6 +9,7 @@ use super::super::object::{Lenient, LenientList};
 use crate::engine::facts::{Directory, Rendering, Source, SourceKind, Tool};
 
 /// What the rest of the Application says about its sources.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     /// What Argo CD calls the application.
     pub(super) instance: &'a str,

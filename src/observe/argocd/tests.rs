@@ -130,6 +130,12 @@ fn a_hydrated_application() {
     assert!(facts.hydrated && !facts.in_cluster && !facts.auto_sync);
     assert_eq!(facts.sources[0].repo_url, "https://git.example.com/dry.git");
     assert_eq!(facts.sources[0].target_revision, "environments/prod");
+    let dry = facts.dry.unwrap();
+    assert_eq!(
+        (dry.repo_url.as_str(), dry.target_revision.as_str()),
+        ("https://git.example.com/dry.git", "HEAD")
+    );
+    assert_eq!(rendering(&dry.kind).path.as_deref(), Some("shop"));
     assert_eq!(facts.history[0].spec_digest, facts.spec_digest);
     // `main` was asked for; what it is, Argo CD has not said.
     assert_eq!(facts.operation.unwrap().revisions, None);

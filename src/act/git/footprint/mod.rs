@@ -3,6 +3,7 @@
 mod asked;
 mod definitions;
 mod directory;
+mod dry;
 mod follow;
 mod glob;
 mod helm;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use definitions::{Definition, definitions};
+pub use dry::dry_revision;
 pub use follow::{Followed, follow, follow_each};
 pub use note::Note;
 
