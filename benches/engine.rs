@@ -103,8 +103,7 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
     .peekable();
     loop {
         for event in std::mem::take(&mut events) {
-            let context =
-                Context { policy: &policy, cluster: "bench", now, others_degraded: 0, sharing: &[] };
+            let context = Context { policy: &policy, cluster: "bench", now, others_degraded: 0 };
             let step = step(&key, app, event, &context);
             steps.push(step.entries.len());
             app = step.app;

@@ -35,6 +35,10 @@ mod from_the_cluster;
 mod github_app;
 #[path = "git/hostile.rs"]
 mod hostile;
+#[path = "git/multi_source.rs"]
+mod multi_source;
+#[path = "git/neighbours.rs"]
+mod neighbours;
 #[path = "git/offline.rs"]
 mod offline;
 #[path = "git/oracle.rs"]
@@ -64,8 +68,8 @@ use lastgood::engine::action::{
     Delivery, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
     RevertedPart,
 };
-use lastgood::engine::facts::{AppKey, Revision};
-use lastgood::engine::policy::RevertRules;
+use lastgood::engine::facts::{AppKey, Rendering, Revision};
+use lastgood::engine::policy::{OnNewerChange, RevertRules};
 
 const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -116,14 +120,15 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
             repo_url: url.into(),
             target_revision: "main".into(),
             sources: vec![0],
-            footprint: vec!["apps/shop".into()],
+            renderings: vec![Rendering::of_path("apps/shop")],
+            no_fix: None,
             others: vec![],
             bad: Revision::new(bad),
             good: Revision::new(good),
         }],
         evidence: vec!["web: 2 of 2 pods in ImagePullBackOff.".into()],
         quarantine: vec![],
-        rules: RevertRules::default(),
+        rules: RevertRules { on_newer_change: OnNewerChange::Revert, ..RevertRules::default() },
         mode: Delivery::Push,
         only_look: false,
     }
@@ -131,6 +136,10 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
 
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+fn paths(paths: &[&str]) -> Vec<Rendering> {
+    paths.iter().map(|path| Rendering::of_path(*path)).collect()
 }
 
 #[track_caller]

@@ -1,9 +1,11 @@
 //! Everything that lastgood can ask of the world. Each action carries what it expects to find and is safe to repeat.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::facts::{AppKey, Revision};
+use super::facts::{AppKey, Rendering, Revision};
 use super::policy::RevertRules;
 
 /// One thing to do for one application.
@@ -81,6 +83,13 @@ pub struct RevertOrder {
     pub only_look: bool,
 }
 
+impl RevertOrder {
+    /// Whether anything is to be pushed.
+    pub fn pushes(&self) -> bool {
+        self.mode == Delivery::Push && !self.only_look
+    }
+}
+
 /// How far a revert goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,9 +110,11 @@ pub struct RevertPart {
     pub target_revision: String,
     /// Which of the application's sources come from here, counted from 0.
     pub sources: Vec<usize>,
-    /// The footprint: folders or files from the repository's root; the empty path is the whole repository.
-    pub footprint: Vec<String>,
-    /// Other applications that are rendered from this repository, as they are when the order is given; not kept.
+    /// How those are rendered: what they are rendered from at bad or at good is the footprint.
+    pub renderings: Vec<Rendering>,
+    /// A commit after bad that is known to run as bad does: it is no fix.
+    pub no_fix: Option<Revision>,
+    /// Other applications that are rendered from this repository, as they are when the order is carried out; not kept.
     #[serde(skip)]
     pub others: Vec<Other>,
     /// The revision that made the application sick.
@@ -117,14 +128,38 @@ pub struct RevertPart {
 pub struct Other {
     /// Which.
     pub app: AppKey,
-    /// Its own footprint in that repository.
-    pub footprint: Vec<String>,
+    /// How its sources in that repository are rendered.
+    pub renderings: Vec<Rendering>,
+    /// What it was synced to in that repository.
+    pub revision: Option<Revision>,
     /// How it does.
     pub standing: Standing,
 }
 
+/// Another application that is rendered from files that a revert changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Touched {
+    /// Which.
+    pub app: AppKey,
+    /// How it does.
+    pub standing: Standing,
+}
+
+impl fmt::Display for Touched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.standing {
+            Standing::Sick => "degraded too",
+            Standing::Undecided => "not judged yet",
+            Standing::Well => "not degraded",
+        };
+        write!(f, "{} ({how})", self.app)
+    }
+}
+
 /// How another application does, as far as a revert of files that it shares is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Standing {
     /// It is degraded too.
     Sick,
@@ -143,8 +178,8 @@ pub struct RelateOrder {
     pub project: String,
     /// The branch or `HEAD`.
     pub target_revision: String,
-    /// The footprint whose content is wanted.
-    pub footprint: Vec<String>,
+    /// How what is asked about is rendered: the content of its footprint is wanted.
+    pub renderings: Vec<Rendering>,
     /// The older one, for example our revert.
     pub ancestor: Revision,
     /// The newer one, for example what is live now.
@@ -184,6 +219,27 @@ pub enum RevertOutcome {
         /// The files in conflict.
         files: Vec<String>,
     },
+    /// Other applications are rendered from files that it would change, and the policy does not allow that.
+    Shared {
+        /// All of them.
+        with: Vec<Touched>,
+    },
+    /// A newer commit changes the application's files too, is not synced yet and may be the fix.
+    Newer {
+        /// The newest such commit.
+        revision: Revision,
+        /// The branch.
+        branch: String,
+    },
+    /// One of several repositories has the revert, and another one cannot have it.
+    Partly {
+        /// What was undone.
+        done: Vec<RevertedPart>,
+        /// The repositories where it was not.
+        missing: Vec<String>,
+        /// Why it was not.
+        reason: String,
+    },
     /// It must not or cannot be done; asking again changes nothing.
     Refused(Refusal),
     /// It is not known or not done yet; ask again later, which looks first.
@@ -200,7 +256,7 @@ pub struct RevertRecord {
     /// What was undone in each repository and branch; never empty.
     pub parts: Vec<RevertedPart>,
     /// Other applications that are rendered from files that it changes.
-    pub touches: Vec<AppKey>,
+    pub touches: Vec<Touched>,
 }
 
 /// What was undone in one repository and branch.
@@ -223,6 +279,8 @@ pub struct RevertedPart {
     pub files: Vec<String>,
     /// The content of the footprint at bad: what is quarantined.
     pub quarantine: String,
+    /// What the footprint does not hold, or holds only by guess.
+    pub notes: Vec<String>,
     /// How often it was planned: more than once when somebody else pushed first.
     pub attempts: u32,
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::action::{RevertOrder, RevertPart, RevertRecord, RevertedPart, Round};
-use super::entry::{LastGoodFrom, Why};
+use super::action::{Relation, RevertOrder, RevertRecord, Round, Standing};
+use super::entry::{LastGoodFrom, WaitsFor, Why};
 use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts};
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
@@ -265,6 +265,25 @@ pub struct Reverting {
     pub since: Timestamp,
     /// When to ask again, unless an answer comes.
     pub retry_at: Timestamp,
+    /// What it waits for before it may be pushed.
+    pub waiting: Option<Waiting>,
+}
+
+impl Reverting {
+    /// Whether it waits for a newer commit.
+    pub fn waits_for_newer(&self) -> bool {
+        matches!(&self.waiting, Some(Waiting { what: WaitsFor::Newer { .. }, .. }))
+    }
+}
+
+/// A revert waits for something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// For what.
+    pub what: WaitsFor,
+    /// Since when, without a restart in between.
+    pub since: Timestamp,
 }
 
 /// A revert that is on the branch.
@@ -293,11 +312,23 @@ pub enum Stage {
         since: Timestamp,
         /// When to ask for a refresh again.
         next_refresh_at: Timestamp,
-        /// The newer revision whose relation to the revert was asked for.
-        asked: Option<Revision>,
+        /// What was asked for: how what is live is related to what is waited for.
+        asked: Vec<Pair>,
+        /// What is known of that.
+        known: Vec<Relation>,
     },
     /// It is live; do the signals pass again?
     Recovering(Recovering),
+}
+
+/// Two revisions whose relation is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pair {
+    /// The older one.
+    pub ancestor: Revision,
+    /// The newer one.
+    pub descendant: Revision,
 }
 
 /// The watch over a recovery.
@@ -351,6 +382,19 @@ impl AppState {
     }
 }
 
+impl AppState {
+    /// How this application does, as far as another one's revert of files that both are rendered from is concerned.
+    pub fn standing(&self) -> Standing {
+        match &self.phase {
+            Phase::Reverting(_) | Phase::Confirming(_) => Standing::Sick,
+            Phase::New | Phase::Adopting(_) | Phase::Analysing(_) => Standing::Undecided,
+            // Each hold follows a degraded verdict, and a healthy one ends it.
+            Phase::Idle { .. } if self.hold.is_some() || self.sick_since().is_some() => Standing::Sick,
+            Phase::Idle { .. } => Standing::Well,
+        }
+    }
+}
+
 impl Confirming {
     /// The revisions of all sources with the revert in place of what was bad.
     pub fn reverted(&self) -> Revisions {
@@ -360,11 +404,6 @@ impl Confirming {
         };
         let revisions = self.bad.revisions.iter().enumerate().map(reverted).collect();
         Revisions::new(revisions).unwrap_or_else(|| self.bad.revisions.clone())
-    }
-
-    /// What was asked for and what was done, where it is one repository.
-    pub fn only_part(&self) -> Option<(&RevertPart, &RevertedPart)> {
-        self.order.parts.first().zip(self.record.parts.first())
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Delivery, Refusal, RevertOrder, RevertRecord, RevertedPart};
+use super::action::{Delivery, RevertOrder, RevertRecord, RevertedPart, Touched};
 use super::facts::{AppKey, Revision, Revisions};
 use super::judge::{Breach, Verdict};
 use super::time::human;
+pub use super::why::Why;
+use super::why::list;
 
 /// One line of an application's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +74,13 @@ pub enum Kind {
         error: String,
         /// How often it was tried.
         attempts: u32,
+    },
+    /// Nothing is pushed yet, since something else may make it needless or wrong.
+    RevertWaits {
+        /// The rollback.
+        rollback: String,
+        /// For what.
+        what: WaitsFor,
     },
     /// The intent was given up before anything was pushed.
     RevertAbandoned {
@@ -138,6 +147,26 @@ pub enum Kind {
     },
 }
 
+/// What a revert waits for before it is pushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum WaitsFor {
+    /// The verdicts on other applications that are rendered from the same files.
+    #[error("other applications are rendered from the same files: {}", list(of.iter(), ", "))]
+    Verdicts {
+        /// All of them, also those whose verdict is known.
+        of: Vec<Touched>,
+    },
+    /// A newer commit that may be the fix.
+    #[error("{} on `{branch}` changes the application's files too and may be the fix; it is judged once it is synced", revision.short())]
+    Newer {
+        /// The commit.
+        revision: Revision,
+        /// The branch.
+        branch: String,
+    },
+}
+
 /// Why an intent to revert was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -199,157 +228,6 @@ pub struct Timings {
     pub recovered: Duration,
 }
 
-/// Why the daemon does not act.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Why {
-    /// No revision is known to be good.
-    #[error("no last good revision is known for this application")]
-    LastGoodUnknown,
-    /// Last good is what is bad.
-    #[error("{bad} itself was last good")]
-    BadIsLastGood {
-        /// Bad.
-        bad: Revisions,
-    },
-    /// Last good was rolled back itself.
-    #[error("last good {good} was itself rolled back")]
-    LastGoodWasRolledBack {
-        /// Last good.
-        good: Revision,
-    },
-    /// Bad is our own revert.
-    #[error("{bad} is lastgood's own rollback, and a rollback is never rolled back")]
-    BadIsARollback {
-        /// The revert.
-        bad: Revision,
-    },
-    /// Bad was rolled back before and was synced again.
-    #[error("{bad} was rolled back before by {revert}, and was synced again")]
-    AlreadyRolledBack {
-        /// Bad.
-        bad: Revision,
-        /// The revert.
-        revert: Revision,
-    },
-    /// The application has several sources, or one that is not Git.
-    #[error("the change cannot be reverted here: {reason}")]
-    SourceNotRevertible {
-        /// Why.
-        reason: String,
-    },
-    /// The Application's own specification changed since last good.
-    #[error(
-        "the Application's own source specification changed since last good: the change is not (only) in {repo_url}"
-    )]
-    SpecChanged {
-        /// The repository of its manifests.
-        repo_url: String,
-    },
-    /// Other applications are rendered from the same files.
-    #[error("{} are rendered from files that the revert may change", list(with.iter(), ", "))]
-    SharedFiles {
-        /// Which ones.
-        with: Vec<AppKey>,
-    },
-    /// Too many rollbacks in 24 hours.
-    #[error("{count} rollbacks within 24 hours is the limit: a loop is likelier than bad commits")]
-    Budget {
-        /// How many there were.
-        count: u32,
-    },
-    /// Many applications are sick at once.
-    #[error(
-        "{others} other applications are degraded at the same time: the environment is likelier at fault than this change"
-    )]
-    Environment {
-        /// How many others.
-        others: u32,
-    },
-    /// Commits after bad changed the same lines.
-    #[error("later commits changed the same lines in {}", files.join(", "))]
-    Conflict {
-        /// The files.
-        files: Vec<String>,
-    },
-    /// Git or its server says no.
-    #[error("{refusal}")]
-    Refused {
-        /// What it says.
-        refusal: Refusal,
-    },
-    /// The push could not be done in time.
-    #[error("the revert could not be pushed within {}: {error}", human(*after))]
-    PushFailed {
-        /// The last error.
-        error: String,
-        /// How long it was tried.
-        after: Duration,
-    },
-    /// Argo CD did not make the revert live in time.
-    #[error("the revert {} is on the branch, but Argo CD has not made it live within {}{}", list(reverts.iter(), "+"), human(*after), if *auto_sync { "" } else { ": its auto-sync is off" })]
-    NotLive {
-        /// The revert, in each repository.
-        reverts: Vec<Revision>,
-        /// How long it was waited for.
-        after: Duration,
-        /// Whether Argo CD syncs by itself.
-        auto_sync: bool,
-    },
-    /// The revert is live, but the signals still fail.
-    #[error("the rollback to {live} did not help within {}: {}", human(*after), still.join("; "))]
-    DidNotHelp {
-        /// What is live.
-        live: Revisions,
-        /// How long it was waited for.
-        after: Duration,
-        /// What still fails.
-        still: Vec<String>,
-    },
-    /// The content that was rolled back came back before the rollback was confirmed.
-    #[error("the content that was rolled back came back with {live}")]
-    ContentReturned {
-        /// What brought it back.
-        live: Revision,
-    },
-}
-
-impl Why {
-    /// Whether the application is sick (and not only something in the way).
-    pub fn is_sickness(&self) -> bool {
-        matches!(self, Self::Environment { .. } | Self::DidNotHelp { .. })
-    }
-
-    /// What a person can do about it.
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::LastGoodUnknown => "Fix it by hand; the next analysis that ends healthy makes a last good.",
-            Self::BadIsLastGood { .. }
-            | Self::LastGoodWasRolledBack { .. }
-            | Self::BadIsARollback { .. }
-            | Self::DidNotHelp { .. } => "Look for a cause outside of the last change.",
-            Self::AlreadyRolledBack { .. } | Self::ContentReturned { .. } | Self::Budget { .. } => {
-                "Find who or what brings the change back (an image updater, a pipeline) and stop it."
-            }
-            Self::SharedFiles { .. } => {
-                "Revert by hand, if that is right for all of them; give each a folder of its own."
-            }
-            Self::SourceNotRevertible { .. } | Self::SpecChanged { .. } => {
-                "Revert the change by hand where it was made."
-            }
-            Self::Environment { .. } => {
-                "Look at what the applications share: nodes, network, DNS, a dependency."
-            }
-            Self::Conflict { .. } => "Revert by hand, or push a fix.",
-            Self::Refused { refusal } => refusal.advice(),
-            Self::PushFailed { .. } => "Revert by hand; then see to what stopped the push.",
-            Self::NotLive { .. } => {
-                "See why Argo CD does not sync: auto-sync off, a sync window, a stuck operation."
-            }
-        }
-    }
-}
-
 impl Kind {
     /// A constant name for logs, Events and filters.
     pub fn reason(&self) -> &'static str {
@@ -362,6 +240,7 @@ impl Kind {
             Self::AnalysisSuperseded { .. } => "AnalysisSuperseded",
             Self::RevertIntended { .. } => "RevertIntended",
             Self::RevertRetried { .. } => "RevertRetried",
+            Self::RevertWaits { .. } => "RevertWaits",
             Self::RevertAbandoned { .. } => "RevertAbandoned",
             Self::RevertPlanned { .. } => "RevertPlanned",
             Self::RevertPushed { .. } => "RevertPushed",
@@ -380,6 +259,7 @@ impl Kind {
             Self::AnalysisEnded { verdict, .. } => *verdict != Verdict::Healthy,
             Self::RevertIntended { .. }
             | Self::RevertRetried { .. }
+            | Self::RevertWaits { .. }
             | Self::RevertAbandoned { .. }
             | Self::RevertPlanned { .. }
             | Self::RevertPushed { .. }
@@ -431,28 +311,35 @@ impl fmt::Display for Kind {
             Self::RevertRetried { error, attempts } => {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")
             }
+            Self::RevertWaits { what, .. } => write!(f, "the revert waits: {what}"),
             Self::RevertAbandoned { because, .. } => write!(f, "nothing was pushed: {because}"),
             Self::RevertPlanned { record } => {
-                let part = |p: &RevertedPart| format!("{} on `{}`", p.files.join(", "), p.branch);
+                let part = |p: &RevertedPart| format!("{} on {}", p.files.join(", "), place(record, p));
                 write!(f, "dry run: would change {}", list(record.parts.iter().map(part), " and "))
             }
             Self::RevertPushed { record, already: false, took, .. } => {
                 let part = |p: &RevertedPart| {
-                    format!("{} to `{}`, which reverts {}", p.revert.short(), p.branch, p.bad.short())
+                    let place = place(record, p);
+                    format!("{} to {place}, which reverts {}", p.revert.short(), p.bad.short())
                 };
                 let pushed = list(record.parts.iter().map(part), ", and ");
-                write!(f, "pushed {pushed}, {} ms after the verdict", took.as_millis())
+                write!(f, "pushed {pushed}, {} ms after the verdict", took.as_millis())?;
+                if record.touches.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; it also touches {}", list(record.touches.iter(), ", "))
             }
             Self::RevertPushed { record, already: true, .. } => {
                 let part = |p: &RevertedPart| {
-                    format!("{} on `{}` already reverts {}", p.revert.short(), p.branch, p.bad.short())
+                    let place = place(record, p);
+                    format!("{} on {place} already reverts {}", p.revert.short(), p.bad.short())
                 };
                 f.write_str(&list(record.parts.iter().map(part), ", and "))
             }
             Self::SyncTerminated { revisions } => {
                 write!(
                     f,
-                    "asked Argo CD to end the running sync of {}, which blocks the revert",
+                    "asked Argo CD to end the running sync of {}, which blocks the next one",
                     revisions.short()
                 )
             }
@@ -485,6 +372,12 @@ impl fmt::Display for Kind {
     }
 }
 
+/// The branch of a part, with its repository where there are several.
+fn place(record: &RevertRecord, part: &RevertedPart) -> String {
+    let (branch, repo_url) = (&part.branch, &part.repo_url);
+    if record.parts.len() == 1 { format!("`{branch}`") } else { format!("`{branch}` of {repo_url}") }
+}
+
 fn ended(
     f: &mut fmt::Formatter<'_>,
     revisions: &Revisions,
@@ -501,9 +394,4 @@ fn ended(
             write!(f, "{revision} is inconclusive after {took}: {}", gaps.join("; "))
         }
     }
-}
-
-/// Whatever it is, one after the other.
-fn list<T: ToString>(things: impl Iterator<Item = T>, between: &str) -> String {
-    things.map(|thing| thing.to_string()).collect::<Vec<_>>().join(between)
 }

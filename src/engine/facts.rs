@@ -83,6 +83,12 @@ impl Revisions {
         }
     }
 
+    /// How many there are; never none.
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All of them, in the order of the sources.
     pub fn iter(&self) -> impl Iterator<Item = &Revision> {
         self.0.iter()

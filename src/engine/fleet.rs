@@ -5,41 +5,33 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::action::{Other, RevertOrder, RevertPart, Standing};
 use super::analysis::AppState;
-use super::facts::{AppKey, ApplicationFacts, Revisions, SourceKind};
+use super::facts::{AppKey, ApplicationFacts, Rendering, Revisions, Source, SourceKind};
 use super::time::elapsed;
 
 /// How long a sickness counts as "at once" with another one.
 const AT_ONCE: Duration = Duration::from_secs(10 * 60);
 
-/// Which applications are sick, since when, and at which revision; and which files each is rendered from.
+/// Which applications are sick, since when, and at which revision; and how each does and what it is rendered from.
 #[derive(Debug, Default)]
 pub struct Fleet {
     sick: BTreeMap<AppKey, (Timestamp, Option<Revisions>)>,
     places: BTreeMap<AppKey, Vec<Place>>,
+    // Only of those that somebody looks after.
+    standings: BTreeMap<AppKey, (Standing, Option<Revisions>)>,
 }
 
-/// A folder of a repository that an application is rendered from.
+/// A source in a Git repository.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
+    /// Which of the application's sources this is.
+    source: usize,
     /// The same for all ways to write a repository's URL.
     repository: String,
-    path: String,
-    flat: bool,
-}
-
-impl Place {
-    /// Whether a change of files under `path` of this place changes what `other` is rendered from.
-    fn reaches(&self, other: &Self) -> bool {
-        self.repository == other.repository
-            && (inside(&self.path, &other.path) || (inside(&other.path, &self.path) && !other.flat))
-    }
-}
-
-/// Whether `path` is `folder` or lies in it.
-fn inside(folder: &str, path: &str) -> bool {
-    folder.is_empty()
-        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    /// None where it is whatever the repository says (`HEAD`).
+    branch: Option<String>,
+    rendering: Rendering,
 }
 
 /// Host and path of a repository's URL, whatever the protocol, the user and the ending.
@@ -52,33 +44,46 @@ fn repository(url: &str) -> String {
     rest.trim_end_matches('/').trim_end_matches(".git").to_owned()
 }
 
+/// A branch's short name; none for `HEAD`, whatever that is.
+fn branch(target_revision: &str) -> Option<String> {
+    let name = target_revision.strip_prefix("refs/heads/").unwrap_or(target_revision);
+    Some(name.to_owned()).filter(|name| !name.is_empty() && name != "HEAD")
+}
+
 impl Fleet {
     /// Takes an application's newest state in.
     pub fn note(&mut self, app: &AppKey, state: &AppState) {
+        let current = state.phase.current();
+        self.standings.insert(app.clone(), (state.standing(), current.cloned()));
         match state.sick_since() {
             Some(since) => {
-                self.sick.insert(app.clone(), (since, state.phase.current().cloned()));
+                self.sick.insert(app.clone(), (since, current.cloned()));
             }
-            None => self.forget(app),
+            None => {
+                self.sick.remove(app);
+            }
         }
     }
 
     /// Nobody looks after an application any more.
     pub fn forget(&mut self, app: &AppKey) {
         self.sick.remove(app);
+        self.standings.remove(app);
     }
 
     /// Takes in what an application is rendered from, whether or not anybody looks after it.
     pub fn place(&mut self, facts: &ApplicationFacts) {
-        let places = facts.sources.iter().filter_map(|source| match &source.kind {
+        let place = |(source, of): (usize, &Source)| match &of.kind {
             SourceKind::Git { rendering } => Some(Place {
-                repository: repository(&source.repo_url),
-                path: rendering.path.clone()?,
-                flat: rendering.is_flat(),
+                source,
+                repository: repository(&of.repo_url),
+                branch: branch(&of.target_revision),
+                rendering: rendering.as_ref().clone(),
             }),
             SourceKind::Chart { .. } => None,
-        });
-        self.places.insert(facts.app.clone(), places.collect());
+        };
+        let places = facts.sources.iter().enumerate().filter_map(place).collect();
+        self.places.insert(facts.app.clone(), places);
     }
 
     /// An application does not exist any more.
@@ -87,15 +92,35 @@ impl Fleet {
         self.places.remove(app);
     }
 
-    /// The other applications that are rendered from files that a revert for this one may change.
-    pub fn sharing(&self, app: &AppKey) -> Vec<AppKey> {
-        let Some(own) = self.places.get(app) else { return Vec::new() };
-        let shares = |places: &[Place]| own.iter().any(|a| places.iter().any(|b| a.reaches(b)));
-        self.places
-            .iter()
-            .filter(|(other, places)| *other != app && shares(places))
-            .map(|(other, _)| other.clone())
-            .collect()
+    /// Tells an order which other applications are rendered from its repositories, and how they do now.
+    pub fn introduce(&self, order: &mut RevertOrder) {
+        for part in &mut order.parts {
+            part.others = self.others(&order.app, part);
+        }
+    }
+
+    fn others(&self, app: &AppKey, part: &RevertPart) -> Vec<Other> {
+        let (ours, on) = (repository(&part.repo_url), branch(&part.target_revision));
+        // `HEAD` may be any branch.
+        let reaches = |place: &&Place| {
+            place.repository == ours && (place.branch == on || place.branch.is_none() || on.is_none())
+        };
+        let mut others = Vec::new();
+        for (other, places) in self.places.iter().filter(|(other, _)| *other != app) {
+            let shared: Vec<&Place> = places.iter().filter(reaches).collect();
+            let Some(first) = shared.first() else { continue };
+            let (standing, at) = match self.standings.get(other) {
+                Some((standing, at)) => (*standing, at.as_ref()),
+                None => (Standing::Well, None),
+            };
+            others.push(Other {
+                app: other.clone(),
+                renderings: shared.iter().map(|place| place.rendering.clone()).collect(),
+                revision: at.and_then(|at| at.iter().nth(first.source)).cloned(),
+                standing,
+            });
+        }
+        others
     }
 
     /// How many other applications became sick at about this time at another revision.
@@ -112,29 +137,43 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fixture::{application, commit};
 
-    /// Two places, `url path` with `!` at the end of a flat one's path; does a revert in the first reach the second?
+    /// Whether a revert in `ours` (`url branch`) is told of an application of `theirs`.
     fn check(ours: &str, theirs: &str, expected: bool) {
-        let place = |text: &str| {
-            let (url, path) = text.split_once(' ').unwrap();
-            let (path, flat) = path.strip_suffix('!').map_or((path, false), |path| (path, true));
-            Place { repository: repository(url), path: path.to_owned(), flat }
+        let of = |text: &str| text.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let mut fleet = Fleet::default();
+        let mut blog = application();
+        blog.app = AppKey::new("argocd", "blog");
+        (blog.sources[0].repo_url, blog.sources[0].target_revision) = of(theirs);
+        fleet.place(&blog);
+        fleet.place(&application());
+        let (repo_url, target_revision) = of(ours);
+        let part = RevertPart {
+            repo_url,
+            target_revision,
+            sources: vec![0],
+            renderings: Vec::new(),
+            no_fix: None,
+            others: Vec::new(),
+            bad: commit('b'),
+            good: commit('a'),
         };
-        assert_eq!(place(ours).reaches(&place(theirs)), expected, "{ours} and {theirs}");
+        let others = fleet.others(&application().app, &part);
+        assert_eq!(others.iter().any(|other| other.app == blog.app), expected, "{ours} and {theirs}");
+        assert!(others.iter().all(|other| other.standing == Standing::Well && other.revision.is_none()));
     }
 
     #[test]
-    fn files_are_shared_by_path_whatever_the_url() {
-        check("https://git.example/a.git apps/shop", "https://git.example/a apps/blog", false);
-        check("https://git.example/a.git apps/shop", "https://git.example/b apps/shop", false);
-        check("https://git.example/a.git apps/shop", "https://GIT.example/a/ apps/shop", true);
-        check("https://git.example/a.git apps/shop", "git@git.example:a.git apps/shop", true);
-        check("ssh://git@git.example/a apps/shop", "https://git.example/a apps/shop", true);
-        check("https://git.example/a apps/shop", "https://git.example/a apps/shop-2", false);
-        check("https://git.example/a apps/shop", "https://git.example/a apps/shop/eu", true);
-        check("https://git.example/a apps/shop", "https://git.example/a apps", true);
-        check("https://git.example/a apps/shop", "https://git.example/a apps!", false);
-        check("https://git.example/a apps/shop!", "https://git.example/a apps/shop!", true);
-        check("https://git.example/a apps/shop", "https://git.example/a ", true);
+    fn a_repository_is_the_same_whatever_its_url() {
+        check("https://git.example/a.git main", "https://git.example/a main", true);
+        check("https://git.example/a.git main", "https://git.example/b main", false);
+        check("https://git.example/a.git main", "https://GIT.example/a/ main", true);
+        check("https://git.example/a.git main", "git@git.example:a.git main", true);
+        check("ssh://git@git.example/a main", "https://git.example/a main", true);
+        check("https://git.example/a main", "https://git.example/a other", false);
+        check("https://git.example/a main", "https://git.example/a refs/heads/main", true);
+        check("https://git.example/a HEAD", "https://git.example/a other", true);
+        check("https://git.example/a main", "https://git.example/a HEAD", true);
     }
 }

@@ -1,5 +1,8 @@
 //! Every reason not to act on a degraded verdict, one function each.
 
+use std::collections::BTreeSet;
+
+use super::action::RevertPart;
 use super::analysis::{AppState, LastGood, PastPart};
 use super::decide::Context;
 use super::entry::Why;
@@ -10,38 +13,27 @@ use crate::engine::facts::Revisions;
 /// The day in which reverts are counted.
 const BUDGET_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
-/// What may be reverted: every guard passed.
-#[derive(Debug)]
-pub struct Cleared<'a> {
-    /// The bad commit.
-    pub bad: &'a Revision,
-    /// The last good commit.
-    pub good: &'a Revision,
-    /// The repository.
-    pub repo_url: &'a str,
-    /// What the Application follows.
-    pub target_revision: &'a str,
-    /// The application's folder.
-    pub path: &'a str,
-}
-
-/// Runs all guards; the first that objects is the reason.
-pub fn check<'a>(
-    state: &'a AppState,
-    application: &'a ApplicationFacts,
-    bad: &'a Revisions,
+/// Runs all guards; the first that objects is the reason, else these are to be reverted.
+pub fn check(
+    state: &AppState,
+    application: &ApplicationFacts,
+    bad: &Revisions,
     bad_spec_digest: &str,
     context: &Context<'_>,
-) -> Result<Cleared<'a>, Why> {
+) -> Result<Vec<RevertPart>, Why> {
     let last_good = known_last_good(state, bad, bad_spec_digest)?;
-    let (bad, good, repo_url, target_revision, path) = one_git_source(application, bad, last_good)?;
-    not_a_rollback(state, bad)?;
-    good_stands(state, good)?;
-    spec_is_the_same(last_good, bad_spec_digest, application, repo_url)?;
-    nobody_elses_files(context)?;
+    let parts = changed_sources(application, bad, last_good)?;
+    for part in &parts {
+        not_a_rollback(state, &part.bad)?;
+        good_stands(state, &part.good)?;
+    }
+    spec_is_the_same(last_good, bad_spec_digest, application)?;
+    if parts.is_empty() {
+        return Err(Why::BadIsLastGood { bad: bad.clone() });
+    }
     within_budget(state, context)?;
     not_the_environment(context)?;
-    Ok(Cleared { bad, good, repo_url, target_revision, path })
+    Ok(parts)
 }
 
 fn known_last_good<'a>(
@@ -56,36 +48,65 @@ fn known_last_good<'a>(
     Ok(good)
 }
 
-type GitSource<'a> = (&'a Revision, &'a Revision, &'a str, &'a str, &'a str);
-
-fn one_git_source<'a>(
-    application: &'a ApplicationFacts,
-    bad: &'a Revisions,
-    good: &'a LastGood,
-) -> Result<GitSource<'a>, Why> {
-    let no = |reason: &str| Err(Why::SourceNotRevertible { reason: reason.to_owned() });
+/// What changed since last good, by repository and branch.
+fn changed_sources(
+    application: &ApplicationFacts,
+    bad: &Revisions,
+    good: &LastGood,
+) -> Result<Vec<RevertPart>, Why> {
+    let no = |reason: String| Err(Why::SourceNotRevertible { reason });
     if application.hydrated {
-        return no("its manifests are hydrated from another branch");
+        return no("its manifests are hydrated from another branch".to_owned());
     }
-    let [source] = application.sources.as_slice() else {
-        return no("the application has several sources");
-    };
-    let (Some(bad), Some(good)) = (bad.single(), good.revisions.single()) else {
-        return no("the application had several sources");
-    };
-    let path = match &source.kind {
-        SourceKind::Git { rendering } => match &rendering.path {
-            Some(path) => path,
-            None => return no("its source only holds values for others"),
-        },
-        SourceKind::Chart { chart } => {
-            return no(&format!("its source is the chart `{chart}`, not a folder in Git"));
+    let (sources, then, now) = (application.sources.len(), good.revisions.len(), bad.len());
+    if then != now || sources != now {
+        return no(format!(
+            "the application had {then} sources at last good, {now} at bad, and has {sources}"
+        ));
+    }
+    let mut parts: Vec<RevertPart> = Vec::new();
+    let revisions = good.revisions.iter().zip(bad.iter());
+    for (i, (source, (good, bad))) in application.sources.iter().zip(revisions).enumerate() {
+        if good == bad {
+            continue;
         }
-    };
-    if !bad.is_commit() || !good.is_commit() {
-        return no("its revisions are not Git commits");
+        let rendering = match &source.kind {
+            SourceKind::Git { rendering } => rendering.as_ref().clone(),
+            SourceKind::Chart { chart } => {
+                return no(format!("the chart `{chart}` changed from {good} to {bad}, and it is not in Git"));
+            }
+        };
+        if !bad.is_commit() || !good.is_commit() {
+            return no(format!("`{good}` and `{bad}` of {} are not Git commits", source.repo_url));
+        }
+        let same = parts
+            .iter_mut()
+            .find(|part| part.repo_url == source.repo_url && part.target_revision == source.target_revision);
+        match same {
+            Some(part) if part.bad == *bad && part.good == *good => {
+                part.sources.push(i);
+                part.renderings.push(rendering);
+            }
+            Some(part) => {
+                let branch = &part.target_revision;
+                return no(format!(
+                    "its sources were at different commits of `{branch}` of {}",
+                    part.repo_url
+                ));
+            }
+            None => parts.push(RevertPart {
+                repo_url: source.repo_url.clone(),
+                target_revision: source.target_revision.clone(),
+                sources: vec![i],
+                renderings: vec![rendering],
+                no_fix: None,
+                others: Vec::new(),
+                bad: bad.clone(),
+                good: good.clone(),
+            }),
+        }
     }
-    Ok((bad, good, &source.repo_url, &source.target_revision, path))
+    Ok(parts)
 }
 
 fn past(state: &AppState) -> impl Iterator<Item = &PastPart> {
@@ -111,24 +132,18 @@ fn good_stands(state: &AppState, good: &Revision) -> Result<(), Why> {
     Ok(())
 }
 
-/// Good, bad and what the Application says now: the revert goes to the branch and folder that it names now.
+/// Good, bad and what the Application says now: the revert goes to the branches and folders that it names now.
 fn spec_is_the_same(
     good: &LastGood,
     bad_spec_digest: &str,
     application: &ApplicationFacts,
-    repo_url: &str,
 ) -> Result<(), Why> {
     if good.spec_digest != bad_spec_digest || application.spec_digest != bad_spec_digest {
-        return Err(Why::SpecChanged { repo_url: repo_url.to_owned() });
+        let urls: BTreeSet<&str> =
+            application.sources.iter().map(|source| source.repo_url.as_str()).collect();
+        return Err(Why::SpecChanged { repo_url: urls.into_iter().collect::<Vec<_>>().join(", ") });
     }
     Ok(())
-}
-
-fn nobody_elses_files(context: &Context<'_>) -> Result<(), Why> {
-    if context.sharing.is_empty() {
-        return Ok(());
-    }
-    Err(Why::SharedFiles { with: context.sharing.to_vec() })
 }
 
 fn within_budget(state: &AppState, context: &Context<'_>) -> Result<(), Why> {
@@ -152,7 +167,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
-    use crate::engine::facts::{AppKey, Rendering};
+    use crate::engine::facts::Source;
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -164,7 +179,6 @@ mod tests {
         spec_digest: &'static str,
         policy: Policy,
         others_degraded: u32,
-        sharing: Vec<AppKey>,
     }
 
     fn past(bad: char, revert: char, second: i64) -> PastRevert {
@@ -190,14 +204,18 @@ mod tests {
             spec_digest: "spec",
             policy: policy(),
             others_degraded: 0,
-            sharing: Vec::new(),
         };
         change(&mut case);
-        let Case { state, application, bad, spec_digest, policy, others_degraded, sharing } = &case;
+        let Case { state, application, bad, spec_digest, policy, others_degraded } = &case;
         let (now, others_degraded) = (at(NOW), *others_degraded);
-        let context = Context { policy, cluster: "test", now, others_degraded, sharing };
+        let context = Context { policy, cluster: "test", now, others_degraded };
         let said = match super::check(state, application, bad, spec_digest, &context) {
-            Ok(cleared) => format!("revert {} to {}", cleared.bad.short(), cleared.good.short()),
+            Ok(parts) => {
+                let part = |p: &RevertPart| {
+                    format!("revert {} to {} in {:?}", p.bad.short(), p.good.short(), p.sources)
+                };
+                parts.iter().map(part).collect::<Vec<_>>().join(" and ")
+            }
             Err(why) => why.to_string(),
         };
         assert!(said.contains(expected), "{said} is not: {expected}");
@@ -206,15 +224,6 @@ mod tests {
     #[test]
     fn a_degraded_revision_may_be_reverted_to_last_good() {
         check(|_| {}, "revert bbbbbbbb to aaaaaaaa");
-    }
-
-    #[test]
-    fn nobody_elses_files_are_changed() {
-        let blog = AppKey::new("argocd", "blog");
-        check(
-            |case| case.sharing.push(blog),
-            "argocd/blog are rendered from files that the revert may change",
-        );
     }
 
     #[test]
@@ -231,26 +240,47 @@ mod tests {
         check(|case| case.state.reverts.push(past('c', 'd', 0)), "revert bbbbbbbb");
     }
 
+    fn revisions(digits: &str) -> Revisions {
+        Revisions::new(digits.chars().map(commit).collect()).unwrap()
+    }
+
+    /// Sources from these repositories, then the revisions at last good and at bad.
+    fn sources(repositories: &'static [&str], good: &'static str, bad: &'static str) -> impl Fn(&mut Case) {
+        move |case| {
+            let source = case.application.sources.remove(0);
+            let of = |name: &&str| Source { repo_url: (*name).to_owned(), ..source.clone() };
+            case.application.sources = repositories.iter().map(of).collect();
+            case.state.last_good.as_mut().unwrap().revisions = revisions(good);
+            case.bad = revisions(bad);
+        }
+    }
+
     #[test]
-    fn only_one_git_source_can_be_reverted() {
+    fn the_sources_that_changed_are_reverted_once_for_each_repository() {
+        check(
+            sources(&["x", "y"], "ac", "bd"),
+            "revert bbbbbbbb to aaaaaaaa in [0] and revert dddddddd to cccccccc in [1]",
+        );
+        check(sources(&["x", "y"], "ac", "ad"), "revert dddddddd to cccccccc in [1]");
+        check(sources(&["x", "y", "x"], "aca", "bcb"), "revert bbbbbbbb to aaaaaaaa in [0, 2]");
+        check(sources(&["x", "x"], "aa", "bc"), "at different commits of `main` of x");
+    }
+
+    #[test]
+    fn what_is_not_in_git_cannot_be_reverted() {
         check(|case| case.application.hydrated = true, "hydrated from another branch");
-        check(
-            |case| {
-                let source = case.application.sources.remove(0);
-                case.application.sources = vec![source.clone(), source];
-            },
-            "the application has several sources",
-        );
-        check(|case| case.application.sources.clear(), "the application has several sources");
-        let two = || Revisions::new(vec![commit('b'), commit('c')]).unwrap();
-        check(|case| case.bad = two(), "the application had several sources");
-        check(
-            |case| case.state.last_good.as_mut().unwrap().revisions = two(),
-            "the application had several sources",
-        );
-        let kind = |kind: SourceKind| move |case: &mut Case| case.application.sources[0].kind = kind;
-        check(kind(SourceKind::Chart { chart: "shop".into() }), "its source is the chart `shop`");
-        check(kind(SourceKind::git(Rendering::default())), "only holds values for others");
+        check(|case| case.application.sources.clear(), "had 1 sources at last good, 1 at bad, and has 0");
+        check(sources(&["x"], "a", "bc"), "had 1 sources at last good, 2 at bad, and has 1");
+        let chart = || SourceKind::Chart { chart: "shop".into() };
+        check(|case| case.application.sources[0].kind = chart(), "the chart `shop` changed from");
+        let beside = |good: &'static str, bad: &'static str| {
+            move |case: &mut Case| {
+                sources(&["x", "charts"], good, bad)(case);
+                case.application.sources[1].kind = chart();
+            }
+        };
+        check(beside("ac", "bc"), "revert bbbbbbbb to aaaaaaaa in [0]");
+        check(beside("ac", "bd"), "the chart `shop` changed from");
         check(|case| case.bad = Revision::new("1.2.3").into(), "not Git commits");
     }
 

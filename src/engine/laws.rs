@@ -8,11 +8,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::action::{Delivery, RevertOrder};
+use super::action::{Delivery, RevertOrder, Standing};
 use super::entry::{Entry, Kind};
 use super::facts::Revision;
 use super::judge::Verdict;
-use super::policy::Policy;
+use super::policy::{Policy, SharedFiles};
 use super::time::elapsed;
 
 /// A law that a journal breaks.
@@ -32,12 +32,13 @@ impl fmt::Display for Violation {
 
 type Law = fn(&[Entry], &Policy) -> Result<(), Violation>;
 
-const LAWS: [Law; 8] = [
+const LAWS: [Law; 9] = [
     one_revert_for_one_range,
     no_rollback_of_a_rollback,
     only_on_evidence,
     only_to_a_standing_last_good,
     not_against_the_environment,
+    nobody_elses_files,
     every_degraded_verdict_has_a_consequence,
     intent_before_outcome,
     nothing_on_hold_and_nothing_beyond_the_budget,
@@ -150,6 +151,25 @@ fn not_against_the_environment(journal: &[Entry], policy: &Policy) -> Result<(),
                 8,
                 format!("{} was to be reverted while {others_degraded} others were sick", bad(order)),
             );
+        }
+    }
+    Ok(())
+}
+
+/// Law 9: other applications' files are changed only where all of them are sick, or the policy allows it.
+fn nobody_elses_files(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    let mut intended = None;
+    for entry in journal {
+        match &entry.kind {
+            Kind::RevertIntended { order, .. } => intended = Some(order),
+            Kind::RevertPushed { record, already: false, .. } => {
+                let allowed = intended.is_some_and(|o| o.rules.shared_files == SharedFiles::Revert);
+                let well = record.touches.iter().find(|other| other.standing != Standing::Sick);
+                if let Some(other) = well.filter(|_| !allowed) {
+                    return broken(9, format!("files of {other} were changed"));
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

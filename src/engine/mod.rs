@@ -19,3 +19,4 @@ pub mod policy;
 pub mod rendering;
 pub mod template;
 pub mod time;
+pub mod why;

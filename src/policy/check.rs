@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use globset::Glob;
 use humantime::format_duration;
 
 use super::duration::Span;
@@ -68,6 +69,7 @@ pub fn check(file: &PolicyFile) -> Vec<Finding> {
     prometheus(file, &mut report);
     variables(file, &mut report);
     slo::slos(file, &mut report);
+    never_revert(file, &mut report);
     git(file, &mut report);
     report.0
 }
@@ -243,6 +245,37 @@ fn variables(file: &PolicyFile, report: &mut Report) {
                 format!("the variable `{name}` is too long"),
                 format!("at most {QUERY_CHARS_MAX} characters"),
             );
+        }
+    }
+}
+
+fn never_revert(file: &PolicyFile, report: &mut Report) {
+    let never = &file.rollback.never_revert;
+    for (field, values) in [("paths", &never.paths), ("kinds", &never.kinds)] {
+        for (i, value) in values.iter().enumerate() {
+            let mut path = keys(&["rollback", "neverRevert", field]);
+            path.push(Step::Index(i));
+            if !short_text(value, &path, field, report) {
+                continue;
+            }
+            if field == "kinds" {
+                let (group, kind) = value.rsplit_once('/').unwrap_or(("", value));
+                let is_kind = kind.starts_with(|c: char| c.is_ascii_uppercase())
+                    && kind.chars().all(|c| c.is_ascii_alphanumeric());
+                if !is_kind || group.contains('/') {
+                    report.add(
+                        &path,
+                        format!("`{value}` is not a kind"),
+                        "write `Kind` or `group/Kind`, such as `StorageClass` or `storage.k8s.io/StorageClass`",
+                    );
+                }
+            } else if let Err(why) = Glob::new(value) {
+                report.add(
+                    &path,
+                    format!("`{value}` is not a glob: {}", why.kind()),
+                    "globs use `*`, `**`, `?`, `[a-z]` and `{a,b}`",
+                );
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
-use super::mistake::suggestion;
+pub use super::words::{Mode, OnConflict, OnNewerChange, SharedFiles};
 
 /// The format that this version reads.
 pub const API_VERSION: &str = "lastgood.dev/v1alpha1";
@@ -231,6 +231,39 @@ pub struct Rollback {
     /// From how many other degraded applications on the environment is blamed and nothing is reverted; `3` by default.
     #[serde(default = "three")]
     pub others_degraded: u32,
+    /// What to do where later commits changed the same lines: `hold` leaves it to a person; `restore` puts the application's
+    /// files back to exactly what they were at last good, and what later commits changed in them is lost. `hold` by default.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+    /// What to do where a newer commit, not synced yet, changes the application's files too: `wait` waits until it is
+    /// synced and judges it, since it may be the fix; `revert` reverts under it. `wait` by default.
+    #[serde(default)]
+    pub on_newer_change: OnNewerChange,
+    /// What to do where other applications are rendered from files that the revert changes: `hold` leaves it to a person
+    /// unless all of them are degraded too; `revert` reverts; `pull-request` proposes it. `hold` by default.
+    #[serde(default)]
+    pub shared_files: SharedFiles,
+    /// What is never reverted: where the revert would touch it, it is left to a person.
+    #[serde(default)]
+    pub never_revert: NeverRevert,
+}
+
+/// What is never reverted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NeverRevert {
+    /// Files, as globs from the repository's root: `*` stays within a folder, `**` does not, and a plain name means
+    /// everything below it too; `[]` by default.
+    pub paths: Vec<String>,
+    /// Kinds of Kubernetes objects, each as `Kind` or `group/Kind`. A list given here replaces that of the default.
+    pub kinds: Vec<String>,
+}
+
+impl Default for NeverRevert {
+    fn default() -> Self {
+        let rules = crate::engine::policy::NeverRevert::default();
+        Self { paths: rules.paths, kinds: rules.kinds }
+    }
 }
 
 impl Rollback {
@@ -244,6 +277,10 @@ impl Rollback {
             terminate_stuck_sync: true,
             reverts_per_day: three(),
             others_degraded: three(),
+            on_conflict: OnConflict::default(),
+            on_newer_change: OnNewerChange::default(),
+            shared_files: SharedFiles::default(),
+            never_revert: NeverRevert::default(),
         }
     }
 }
@@ -258,38 +295,6 @@ fn ten_minutes() -> Span {
 
 fn yes() -> bool {
     true
-}
-
-/// What to do on a degraded verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Mode {
-    /// Push the revert.
-    Push,
-    /// Only say what would be pushed.
-    DryRun,
-}
-
-// By hand, since a derived enum would also take a mapping, and say so in its messages.
-impl TryFrom<String> for Mode {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "push" => Ok(Self::Push),
-            "dry-run" => Ok(Self::DryRun),
-            _ => Err(format!("unknown mode `{text}`\n{}", suggestion(&text, &["push", "dry-run"]))),
-        }
-    }
-}
-
-impl From<Mode> for String {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Push => "push".to_owned(),
-            Mode::DryRun => "dry-run".to_owned(),
-        }
-    }
 }
 
 /// How Git is reached, and who stands on revert commits.

@@ -21,6 +21,7 @@ mod selector;
 mod set;
 mod slo;
 mod structure;
+mod words;
 
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Loaded, read};

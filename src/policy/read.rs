@@ -9,7 +9,8 @@ use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
 use super::structure;
 use crate::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, Prometheus, RevertRules,
+    RollbackRules, RolloutRules, SharedFiles, Slo,
 };
 use crate::engine::template::Template;
 
@@ -112,7 +113,25 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             terminate_stuck_sync: rollback.terminate_stuck_sync,
             reverts_per_day: rollback.reverts_per_day,
             others_degraded: rollback.others_degraded,
-            revert: RevertRules::default(),
+            revert: RevertRules {
+                on_conflict: match rollback.on_conflict {
+                    file::OnConflict::Hold => OnConflict::Hold,
+                    file::OnConflict::Restore => OnConflict::Restore,
+                },
+                on_newer_change: match rollback.on_newer_change {
+                    file::OnNewerChange::Wait => OnNewerChange::Wait,
+                    file::OnNewerChange::Revert => OnNewerChange::Revert,
+                },
+                never_revert: NeverRevert {
+                    paths: rollback.never_revert.paths.clone(),
+                    kinds: rollback.never_revert.kinds.clone(),
+                },
+                shared_files: match rollback.shared_files {
+                    file::SharedFiles::Hold => SharedFiles::Hold,
+                    file::SharedFiles::Revert => SharedFiles::Revert,
+                    file::SharedFiles::PullRequest => SharedFiles::PullRequest,
+                },
+            },
         },
         git: GitRules {
             secret: git.secret.clone(),

@@ -100,12 +100,9 @@ impl Actor {
             let old = self.app.state.clone();
             let app = App { state: old.clone(), seen: std::mem::take(&mut self.app.seen) };
             let now = Timestamp::now();
-            let (others_degraded, sharing) = {
-                let fleet = self.shared.fleet();
-                (fleet.others_degraded(&self.key, old.phase.current(), now), fleet.sharing(&self.key))
-            };
+            let others_degraded = self.shared.fleet().others_degraded(&self.key, old.phase.current(), now);
             let cluster = &self.shared.cluster;
-            let context = Context { policy, cluster, now, others_degraded, sharing: &sharing };
+            let context = Context { policy, cluster, now, others_degraded };
             let step = step(&self.key, app, event.clone(), &context);
             if let Some(newest) = step.entries.last() {
                 self.sentence = newest.kind.to_string();

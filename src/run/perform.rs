@@ -32,6 +32,8 @@ pub(super) async fn perform(
     match action {
         Action::Measure(order) => measure(&shared, &policy, order).await,
         Action::Revert(order) => {
+            let mut order = order;
+            shared.fleet().introduce(&mut order);
             let rollback = order.rollback.clone();
             let outcome = revert(&shared, &policy, *order).await;
             Some(Event::Reverted { rollback, outcome })

@@ -156,7 +156,7 @@ fn relations_are_told() {
             repo_url: story.world.file_url(),
             project: "default".into(),
             target_revision: "main".into(),
-            footprint: vec!["apps/shop".into()],
+            renderings: vec![super::Rendering::of_path("apps/shop")],
             ancestor: Revision::new(ancestor),
             descendant: Revision::new(descendant),
         })

@@ -177,7 +177,7 @@ fn two_applications_in_one_repository_are_reverted_one_by_one() {
     let mut other = shop.clone();
     other.app.name = "other".into();
     other.rollback = "argocd-other".into();
-    other.parts[0].footprint = vec!["apps/other".into()];
+    other.parts[0].renderings = super::paths(&["apps/other"]);
     pushed(story.daemon.revert(&shop));
     assert_eq!(story.world.text("apps/other/a.yaml"), "bad");
     let record = pushed(story.daemon.revert(&other));
@@ -189,7 +189,7 @@ fn two_applications_in_one_repository_are_reverted_one_by_one() {
 fn an_application_at_the_root_and_one_of_several_folders() {
     let story = Story::new();
     let mut root = story.order();
-    root.parts[0].footprint = vec![".".into()];
+    root.parts[0].renderings = super::paths(&["."]);
     let record = pushed(story.daemon.revert(&root));
     let bad_tree = git(&story.world.bare, &["rev-parse", &format!("{}^{{tree}}", story.bad)]);
     assert_eq!((record.quarantine, record.files.len()), (bad_tree, 1));
@@ -198,7 +198,7 @@ fn an_application_at_the_root_and_one_of_several_folders() {
     story.world.write("base/x.yaml", "new");
     let bad = story.world.change("README.md", "changed\n");
     let mut several = order(&story.world.file_url(), &story.good, &bad);
-    several.parts[0].footprint = vec!["apps/shop".into(), "base".into(), "no/such/folder".into()];
+    several.parts[0].renderings = super::paths(&["apps/shop", "base", "no/such/folder"]);
     let record = pushed(story.daemon.revert(&several));
     assert_eq!(record.files, ["apps/shop/a.yaml", "base/x.yaml"]);
     assert_eq!(record.quarantine.len(), 40);

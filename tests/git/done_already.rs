@@ -43,12 +43,12 @@ fn another_applications_revert_counts_only_if_nothing_is_left() {
     let mut other = order(&story.world.file_url(), &good, &bad);
     other.app.name = "other".into();
     other.rollback = "other-1".into();
-    other.parts[0].footprint = vec!["base".into(), "apps/other".into()];
+    other.parts[0].renderings = super::paths(&["base", "apps/other"]);
     let revert = pushed(story.daemon.revert(&other)).revert;
     let mut shop = order(&story.world.file_url(), &good, &bad);
-    shop.parts[0].footprint = vec!["base".into()];
+    shop.parts[0].renderings = super::paths(&["base"]);
     assert_eq!(already(story.daemon.revert(&shop)).revert, revert);
-    shop.parts[0].footprint = vec!["base".into(), "apps/shop".into()];
+    shop.parts[0].renderings = super::paths(&["base", "apps/shop"]);
     assert_eq!(pushed(story.daemon.revert(&shop)).files, ["apps/shop/a.yaml"]);
 }
 

@@ -126,7 +126,7 @@ impl World {
 
     pub(crate) fn step(&self, event: Event) -> Step {
         let (policy, now, others_degraded) = (&self.policy, self.now, self.others_degraded);
-        let context = Context { policy, cluster: "test", now, others_degraded, sharing: &[] };
+        let context = Context { policy, cluster: "test", now, others_degraded };
         step(&self.key, self.app.clone(), event, &context)
     }
 
@@ -216,6 +216,7 @@ impl World {
                 culprits: Vec::new(),
                 files,
                 quarantine: content(part.bad.as_str().bytes().next().unwrap_or_default() % 5),
+                notes: Vec::new(),
                 attempts: 1,
             };
             RevertRecord { parts: vec![part], touches: Vec::new() }

@@ -34,6 +34,10 @@ pub fn git_source() -> Source {
     }
 }
 
+pub fn values_source() -> Source {
+    Source { repo_url: "https://git.example.com/values.git".into(), ..git_source() }
+}
+
 pub fn chart_source() -> Source {
     Source {
         repo_url: "https://charts.example.com".into(),

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lastgood::engine::action::{Refusal, RevertOutcome};
+use lastgood::engine::action::{Refusal, RevertOutcome, Standing, Touched};
 use lastgood::engine::event::Event;
-use lastgood::engine::facts::{Gap, OperationPhase, Reading, SyncStatus, TroubleKind};
+use lastgood::engine::facts::{AppKey, Gap, OperationPhase, Reading, SyncStatus, TroubleKind};
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
+    SharedFiles, Slo,
 };
 use lastgood::engine::template::Template;
 
@@ -110,6 +111,10 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
         ["source", "is", "a", "chart"] => application(world)?.sources = vec![argocd::chart_source()],
         ["source", "is", "joined", "by", "a", "chart"] => {
             application(world)?.sources.push(argocd::chart_source());
+        }
+        ["source", "is", "joined", "by", "values"] => {
+            let values = argocd::values_source();
+            application(world)?.sources.push(values);
         }
         _ => return Err("no verb says this; see verbs.rs".into()),
     }
@@ -248,6 +253,13 @@ fn git(world: &mut World, what: &[&str]) -> Result<Vec<Event>, String> {
             branch: "main".into(),
             message: "protected branch".into(),
         })),
+        ["says", "shared", "with", others @ ..] => says(RevertOutcome::Shared { with: touched(others)? }),
+        ["says", "pushed", "touching", others @ ..] => Git::Touches(touched(others)?),
+        ["says", "newer", revision] => {
+            let revision = world.names.revision(revision);
+            says(RevertOutcome::Newer { revision, branch: "main".into() })
+        }
+        ["says", "partly"] => Git::Partly,
         ["fails"] => says(RevertOutcome::Failed { error: "connection reset".into() }),
         ["is", "silent"] => Git::Silent,
         ["answers", "after", delay] => {
@@ -265,6 +277,21 @@ fn git(world: &mut World, what: &[&str]) -> Result<Vec<Event>, String> {
         _ => return Err("what does Git do?".into()),
     };
     Ok(Vec::new())
+}
+
+/// `blog:sick cart:undecided`
+fn touched(others: &[&str]) -> Result<Vec<Touched>, String> {
+    let one = |other: &&str| {
+        let (name, standing) = other.split_once(':').ok_or("how is it?")?;
+        let standing = match standing {
+            "sick" => Standing::Sick,
+            "undecided" => Standing::Undecided,
+            "well" => Standing::Well,
+            _ => return Err("it is sick, undecided or well".to_owned()),
+        };
+        Ok(Touched { app: AppKey::new("argocd", name), standing })
+    };
+    others.iter().map(one).collect()
 }
 
 fn follows(world: &mut World, revision: &str, ancestor: &str, what: &[&str]) -> Result<Vec<Event>, String> {
@@ -299,6 +326,8 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
         ["sync-attempts", n] => policy.sync_failed_attempts = many(n)?,
         ["reverts-per-day", n] => policy.rollback.reverts_per_day = many(n)?,
         ["others", n] => policy.rollback.others_degraded = many(n)?,
+        ["newer", "revert"] => policy.rollback.revert.on_newer_change = OnNewerChange::Revert,
+        ["shared", "revert"] => policy.rollback.revert.shared_files = SharedFiles::Revert,
         ["leaves", "stuck", "syncs"] => policy.rollback.terminate_stuck_sync = false,
         _ => return Err("no such rule".into()),
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lastgood::engine::action::{
-    Action, Culprit, Delivery, MeasureOrder, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
-    RevertedPart,
+    Action, Culprit, Delivery, MeasureOrder, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart,
+    RevertRecord, RevertedPart, Touched,
 };
 use lastgood::engine::analysis::{App, AppState, Seen};
 use lastgood::engine::decide::{Context, step};
@@ -41,6 +41,10 @@ pub enum Git {
     Pushes,
     Says(Box<RevertOutcome>),
     AlreadyReverted(Revision),
+    /// Pushes, and files of others are changed.
+    Touches(Vec<Touched>),
+    /// Only the first repository takes it.
+    Partly,
     Silent,
 }
 
@@ -167,7 +171,6 @@ impl World {
             cluster: "test",
             now: self.now,
             others_degraded: self.others_degraded,
-            sharing: &[],
         };
         let step = step(&self.app, app, event, &context);
         if tick && step.app.state.wake_at(&self.policy).is_some_and(|at| at <= self.now) {
@@ -251,31 +254,36 @@ impl World {
     }
 
     fn revert(&mut self, order: &RevertOrder) -> Option<RevertOutcome> {
-        let part = &order.parts[0];
-        let undo = format!("undo-{}", self.names.name(&part.bad));
-        let reverted = |revert: Revision| RevertedPart {
-            repo_url: part.repo_url.clone(),
-            branch: "main".into(),
-            sources: part.sources.clone(),
-            bad: part.bad.clone(),
-            revert,
-            culprits: vec![Culprit {
-                revision: part.bad.clone(),
-                author: "Bob <bob@example.com>".into(),
-                authored_at: Timestamp::UNIX_EPOCH,
-                subject: "shop: change".into(),
-            }],
-            files: vec!["shop/app.yaml".into()],
-            quarantine: content(&part.bad),
-            attempts: 1,
+        let record = |revert: &mut dyn FnMut(&RevertPart) -> Revision| RevertRecord {
+            parts: order.parts.iter().map(|part| reverted(part, revert(part))).collect(),
+            touches: Vec::new(),
         };
-        let record = |revert| RevertRecord { parts: vec![reverted(revert)], touches: Vec::new() };
+        let mut undo = |part: &RevertPart| {
+            let undo = format!("undo-{}", self.names.name(&part.bad));
+            self.names.revision(&undo)
+        };
         match &self.git {
+            Git::Says(outcome) if order.only_look => match **outcome {
+                RevertOutcome::Newer { .. } | RevertOutcome::Shared { .. } => Some(RevertOutcome::NotThere),
+                _ => Some(*outcome.clone()),
+            },
             Git::Pushes if order.mode == Delivery::DryRun => {
-                Some(RevertOutcome::Planned(record(part.bad.clone())))
+                Some(RevertOutcome::Planned(record(&mut |part| part.bad.clone())))
             }
-            Git::Pushes => Some(RevertOutcome::Pushed(record(self.names.revision(&undo)))),
-            Git::AlreadyReverted(by) => Some(RevertOutcome::AlreadyReverted(record(by.clone()))),
+            Git::Pushes => Some(RevertOutcome::Pushed(record(&mut undo))),
+            Git::Touches(touches) => {
+                Some(RevertOutcome::Pushed(RevertRecord { touches: touches.clone(), ..record(&mut undo) }))
+            }
+            Git::AlreadyReverted(by) => Some(RevertOutcome::AlreadyReverted(record(&mut |_| by.clone()))),
+            Git::Partly => {
+                let RevertRecord { parts, .. } = record(&mut undo);
+                let (done, missing) = parts.split_at(1);
+                Some(RevertOutcome::Partly {
+                    done: done.to_vec(),
+                    missing: missing.iter().map(|part| part.repo_url.clone()).collect(),
+                    reason: "the branch `main` is protected".into(),
+                })
+            }
             Git::Says(outcome) => Some(*outcome.clone()),
             Git::Silent => None,
         }
@@ -289,6 +297,26 @@ impl World {
         let known = self.relations.get(&(ancestor.clone(), descendant.clone()));
         let (content, same_content) = known.cloned().unwrap_or((content(&descendant), false));
         Ok(Relation { ancestor, descendant, descends: known.is_some(), content, same_content })
+    }
+}
+
+fn reverted(part: &RevertPart, revert: Revision) -> RevertedPart {
+    RevertedPart {
+        repo_url: part.repo_url.clone(),
+        branch: "main".into(),
+        sources: part.sources.clone(),
+        bad: part.bad.clone(),
+        revert,
+        culprits: vec![Culprit {
+            revision: part.bad.clone(),
+            author: "Bob <bob@example.com>".into(),
+            authored_at: Timestamp::UNIX_EPOCH,
+            subject: "shop: change".into(),
+        }],
+        files: vec!["shop/app.yaml".into()],
+        quarantine: content(&part.bad),
+        notes: Vec::new(),
+        attempts: 1,
     }
 }
 

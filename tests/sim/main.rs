@@ -53,6 +53,7 @@ fn the_laws_hold_in_every_history() {
             seen.reverts > 100 && seen.recoveries > 100 && seen.holds > 50 && seen.inconclusive > 50,
             "{seen:?}"
         );
+        assert!(seen.shared > 50 && seen.newer > 50, "{seen:?}");
         assert!(seen.crashes > 500 && seen.lost_answers > 50 && seen.conflicts > 20, "{seen:?}");
     }
 }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use lastgood::engine::action::{
     Culprit, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
-    RevertedPart,
+    RevertedPart, Standing, Touched,
 };
 use lastgood::engine::facts::Revision;
+use lastgood::engine::policy::OnNewerChange;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -59,7 +60,7 @@ impl Repo {
     }
 
     /// The revert as `act` does it: look first, plan on the tip, compare-and-swap.
-    pub fn revert(&mut self, order: &RevertOrder) -> RevertOutcome {
+    pub fn revert(&mut self, order: &RevertOrder, touches: &[Touched]) -> RevertOutcome {
         let [part] = order.parts.as_slice() else { panic!("one source has one part: {order:?}") };
         let RevertPart { good: good_revision, bad: bad_revision, .. } = part.clone();
         let (bad, good) = (Self::index(&bad_revision), Self::index(&good_revision));
@@ -92,9 +93,10 @@ impl Repo {
                 .collect(),
             files: vec!["shop/app.yaml".into()],
             quarantine: at_bad.id.to_string(),
+            notes: Vec::new(),
             attempts: 1,
         };
-        let record = |index| RevertRecord { parts: vec![reverted(index)], touches: Vec::new() };
+        let record = |index| RevertRecord { parts: vec![reverted(index)], touches: touches.to_vec() };
         if let Some(found) = ours {
             if tip == at_bad {
                 return RevertOutcome::Refused(Refusal::ContentReturned { bad: bad_revision });
@@ -120,8 +122,21 @@ impl Repo {
         if only_look {
             return RevertOutcome::NotThere;
         }
+        if tip != at_bad && order.rules.on_newer_change == OnNewerChange::Wait {
+            // What changed it last, unless it is known not to help.
+            let changed = |i: &usize| self.commits[*i].content != self.commits[*i - 1].content;
+            let newest = (bad + 1..self.commits.len()).rev().find(changed).unwrap();
+            let known = part.no_fix.as_ref().is_some_and(|no_fix| Self::index(no_fix) >= newest);
+            if !known && self.commits[newest].rollback.is_none() {
+                let (revision, branch) = (Self::revision(newest), "main".into());
+                return RevertOutcome::Newer { revision, branch };
+            }
+        }
         if tip != at_bad {
             return RevertOutcome::Conflict { files: vec!["shop/app.yaml".into()] };
+        }
+        if touches.iter().any(|other| other.standing != Standing::Sick) {
+            return RevertOutcome::Shared { with: touches.to_vec() };
         }
         let rollback = Some((order.rollback.clone(), bad_revision));
         self.commits.push(Commit { content: at_good, rollback });

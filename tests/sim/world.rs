@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use lastgood::engine::action::{Action, MeasureOrder, RevertOutcome};
+use lastgood::engine::action::{Action, MeasureOrder, RevertOutcome, Standing, Touched};
 use lastgood::engine::analysis::Phase;
 use lastgood::engine::entry::{Entry, Kind, LastGoodFrom};
 use lastgood::engine::event::{Event, SloAnswer};
@@ -12,7 +12,8 @@ use lastgood::engine::facts::{AppKey, Gap, Reading, Revision};
 use lastgood::engine::judge::Verdict;
 use lastgood::engine::laws;
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
+    Slo,
 };
 use lastgood::engine::template::Template;
 
@@ -35,6 +36,8 @@ pub struct Seen {
     pub lost_answers: u64,
     pub events: u64,
     pub conflicts: u64,
+    pub shared: u64,
+    pub newer: u64,
 }
 
 impl Seen {
@@ -52,6 +55,8 @@ impl Seen {
         self.events += world.counts.events;
         self.lost_answers += world.counts.lost_answers;
         self.conflicts += world.counts.conflicts;
+        self.shared += world.counts.shared;
+        self.newer += world.counts.newer;
     }
 }
 
@@ -66,6 +71,8 @@ pub struct World {
     store: Store,
     daemons: Vec<Daemon>,
     contents: u32,
+    /// How another application that is rendered from the same files does, in a world with one.
+    blog: Option<Standing>,
     prometheus_down: bool,
     git_down: bool,
     calm: bool,
@@ -125,6 +132,11 @@ impl World {
         let first = Content { id: 0, behaviour: Behaviour::Good };
         let mut repo = Repo::default();
         repo.push(first);
+        let mut policy = policy();
+        if rng.once_in(2) {
+            policy.rollback.revert.on_newer_change = OnNewerChange::Revert;
+        }
+        let blog = rng.once_in(3).then_some(Standing::Undecided);
         let daemons = if rng.once_in(4) { vec![Daemon::new(), Daemon::new()] } else { vec![Daemon::new()] };
         Self {
             argocd: ArgoCd::new(start, first),
@@ -132,11 +144,12 @@ impl World {
             start,
             now: start,
             app: AppKey::new("argocd", "shop"),
-            policy: policy(),
+            policy,
             repo,
             store: Store::default(),
             daemons,
             contents: 0,
+            blog,
             prometheus_down: false,
             git_down: false,
             calm: false,
@@ -172,6 +185,10 @@ impl World {
     fn chance(&mut self) {
         if self.rng.once_in(150) {
             self.develop();
+        }
+        if self.blog.is_some() && self.rng.once_in(100) {
+            let standings = [Standing::Undecided, Standing::Sick, Standing::Sick, Standing::Well];
+            self.blog = Some(standings[usize::try_from(self.rng.below(4)).unwrap()]);
         }
         for (fault, name) in [
             (&mut self.prometheus_down, "prometheus"),
@@ -333,7 +350,14 @@ impl World {
         if self.git_down {
             return RevertOutcome::Failed { error: "git is down".into() };
         }
-        let outcome = self.repo.revert(order);
+        let blog = AppKey::new("argocd", "blog");
+        let touches: Vec<_> = self.blog.map(|standing| Touched { app: blog, standing }).into_iter().collect();
+        let outcome = self.repo.revert(order, &touches);
+        match outcome {
+            RevertOutcome::Shared { .. } => self.counts.shared += 1,
+            RevertOutcome::Newer { .. } => self.counts.newer += 1,
+            _ => {}
+        }
         self.log(&format!("git: {} -> {outcome:?}", order.rollback));
         self.counts.conflicts += u64::from(matches!(outcome, RevertOutcome::Conflict { .. }));
         // Done, but the answer says that it is not known.

@@ -14,6 +14,11 @@ pub const TRAILER_GOOD: &str = "Lastgood-Good";
 /// Names the rollback: by it a push whose answer was lost is found again.
 pub const TRAILER_ROLLBACK: &str = "Lastgood-Rollback";
 
+/// Names another application that is rendered from files that the commit changes; one line for each.
+pub const TRAILER_TOUCHES: &str = "Lastgood-Touches";
+
+/// The most other applications named in one message.
+const TOUCHES_MAX: usize = 100;
 /// The longest culprit subject that is repeated, in characters; forges cut longer ones anyhow.
 const SUBJECT_CHARS_MAX: usize = 150;
 /// The longest sentence of evidence, in characters.
@@ -40,6 +45,8 @@ pub(crate) struct Told<'a> {
     pub(crate) good: &'a Revision,
     /// Why, one sentence each.
     pub(crate) evidence: &'a [String],
+    /// Other applications that are rendered from files that the commit changes.
+    pub(crate) touches: &'a [String],
     /// The commits that are undone.
     pub(crate) undone: &'a Undone<'a>,
 }
@@ -73,7 +80,8 @@ pub(crate) fn compose(told: &Told<'_>) -> String {
         (TRAILER_GOOD, told.good.as_str()),
         (TRAILER_ROLLBACK, told.rollback),
     ];
-    let known = trailers.into_iter().filter(|(_, value)| !value.is_empty());
+    let touches = told.touches.iter().take(TOUCHES_MAX).map(|app| (TRAILER_TOUCHES, app.as_str()));
+    let known = trailers.into_iter().chain(touches).filter(|(_, value)| !value.is_empty());
     let lines: Vec<_> =
         known.map(|(key, value)| format!("{key}: {}", one_line(value, EVIDENCE_CHARS_MAX))).collect();
     paragraphs.push(lines.join("\n"));

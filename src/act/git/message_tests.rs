@@ -17,6 +17,7 @@ fn message(evidence: &[&str], undone: &Undone<'_>) -> String {
         bad: &Revision::new(BAD),
         good: &Revision::new(GOOD),
         evidence: &evidence,
+        touches: &[],
         undone,
     })
 }

@@ -19,10 +19,12 @@ mod merge;
 pub mod message;
 pub mod never;
 pub mod offline;
+mod parts;
 pub mod plan;
 mod propose;
 mod push;
 mod renames;
+mod shared;
 pub mod sign;
 mod ssh;
 mod tls;
@@ -47,7 +49,7 @@ pub use sign::{KeyText, SignError, Signer};
 pub use url::redact;
 pub use write_access::WriteAccess;
 
-use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome};
+use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart};
 use cache::Cache;
 use error::{Class, Failure};
 use plan::Stop;
@@ -105,12 +107,15 @@ impl Git {
         now: Timestamp,
         deadline: Instant,
     ) -> RevertOutcome {
-        let work =
-            |call: &revert::Call<'_>, repo: &Repository, session: &Arc<Session>| call.run(repo, session);
-        self.call(order, accesses, identity, now, deadline, work).unwrap_or_else(|outcome| outcome)
+        parts::revert(order, |i, part, push| {
+            let call = revert::Call { order, part, identity, now, push };
+            self.with_copy(access(accesses, i, part)?, deadline, |repo, session| call.run(repo, session))
+        })
     }
 
     /// Sees to it that the side branch `side` holds the revert, or finds the revert on the branch.
+    ///
+    /// Only where it is one repository: of several, one could be merged and another not.
     pub fn propose(
         &self,
         order: &RevertOrder,
@@ -120,42 +125,15 @@ impl Git {
         deadline: Instant,
         side: &str,
     ) -> Proposed {
-        let work = |call: &revert::Call<'_>, repo: &Repository, session: &Arc<Session>| {
-            call.propose(repo, session, side)
+        let [part] = order.parts.as_slice() else {
+            let reason = format!("a pull request in each of {} repositories", order.parts.len());
+            return Proposed::Outcome(RevertOutcome::Refused(Refusal::Unsupported { reason }));
         };
-        self.call(order, accesses, identity, now, deadline, work).unwrap_or_else(Proposed::Outcome)
-    }
-
-    /// Works on the copy of the order's repository; what goes wrong is an outcome.
-    fn call<T>(
-        &self,
-        order: &RevertOrder,
-        accesses: &[Access],
-        identity: &Identity,
-        now: Timestamp,
-        deadline: Instant,
-        work: impl Fn(&revert::Call<'_>, &Repository, &Arc<Session>) -> Result<T, Trouble>,
-    ) -> Result<T, RevertOutcome> {
-        let ([part], [access]) = (order.parts.as_slice(), accesses) else {
-            let reason = format!("{} repositories at once", order.parts.len());
-            return Err(RevertOutcome::Refused(Refusal::Unsupported { reason }));
-        };
-        let call = revert::Call { order, part, identity, now };
-        self.with_copy(access, deadline, |repo, session| work(&call, repo, session)).map_err(|trouble| {
-            match trouble {
-                Trouble::Stop(Stop::Refused(refusal)) => RevertOutcome::Refused(refusal),
-                Trouble::Stop(Stop::Conflict(files)) => {
-                    RevertOutcome::Conflict { files: plan::lossy(&files) }
-                }
-                trouble => match trouble.into_failure() {
-                    Failure { class: Class::NotAuthorised, message } => {
-                        let repo_url = redact(&part.repo_url);
-                        RevertOutcome::Refused(Refusal::NotAuthorised { repo_url, message })
-                    }
-                    failure => RevertOutcome::Failed { error: failure.on(&part.repo_url).to_string() },
-                },
-            }
-        })
+        let call = revert::Call { order, part, identity, now, push: true };
+        let proposed = access(accesses, 0, part).and_then(|access| {
+            self.with_copy(access, deadline, |repo, session| call.propose(repo, session, side))
+        });
+        proposed.unwrap_or_else(|trouble| Proposed::Outcome(parts::stopped(part, trouble)))
     }
 
     /// Finds out how two revisions are related, and what the footprint holds at the newer one.
@@ -207,6 +185,14 @@ impl Git {
         cache.discard()?;
         work(&cache.open()?, &session)
     }
+}
+
+/// The way to the repository of a part.
+fn access<'a>(accesses: &'a [Access], i: usize, part: &RevertPart) -> Result<&'a Access, Trouble> {
+    accesses.get(i).ok_or_else(|| {
+        let why = format!("nobody said how to reach {}", redact(&part.repo_url));
+        Failure::new(Class::Other, why).into()
+    })
 }
 
 /// Why a call ended without an outcome.

@@ -9,11 +9,12 @@ use super::cache::{self, Target};
 use super::error::{Class, Failure};
 use super::history::{self, revision};
 use super::message::{TRAILER_ROLLBACK, trailer, trailers};
+use super::parts::whole;
 use super::plan::Stop;
 use super::push::{self, PushOutcome};
-use super::revert::{Call, Next, whole};
+use super::revert::{Call, Done, Next};
 use super::transport::Session;
-use crate::engine::action::{Refusal, RevertOutcome, RevertRecord};
+use crate::engine::action::{Delivery, Refusal, RevertOutcome, RevertRecord};
 
 /// Commits of a side branch that are looked through for ours: people may have put some on top.
 const SIDE_COMMITS_MAX: usize = 100;
@@ -48,14 +49,18 @@ impl Call<'_> {
         session: &Arc<Session>,
         side: &str,
     ) -> Result<Proposed, Trouble> {
-        let (branch, tip, plan) = match self.next(repo, session, 1)? {
-            Next::Done(outcome) => return Ok(Proposed::Outcome(outcome)),
-            Next::Commit { branch, tip, plan } => (branch, tip, plan),
+        let ready = match self.next(repo, session, 1)? {
+            Next::Done(done) => return Ok(Proposed::Outcome(whole(vec![done]))),
+            Next::Commit(ready) => ready,
         };
-        let (ours, head) = match self.on_side_branch(repo, session, side, tip)? {
+        if self.order.mode == Delivery::DryRun {
+            let record = self.record(repo, &ready, ready.tip, 1)?;
+            return Ok(Proposed::Outcome(whole(vec![Done::Planned(record, ready.touches)])));
+        }
+        let (ours, head) = match self.on_side_branch(repo, session, side, ready.tip)? {
             Some(there) => there,
             None => {
-                let new = self.commit(repo, tip, &plan)?;
+                let new = self.commit(repo, &ready)?;
                 match push::push(repo, session, side, new, Oid::ZERO_SHA1) {
                     PushOutcome::Pushed => {}
                     // Somebody else's daemon, or ours from before a crash, was faster: the next try adopts it.
@@ -75,7 +80,8 @@ impl Call<'_> {
                 (new, new)
             }
         };
-        let record = whole(self.record(repo, &branch, ours, &plan.evidence, 1)?);
+        let part = self.record(repo, &ready, ours, 1)?;
+        let record = RevertRecord { parts: vec![part], touches: ready.touches };
         let message = history::message(repo, ours)?;
         Ok(Proposed::Aside(Aside {
             record,

@@ -8,19 +8,21 @@ use jiff::Timestamp;
 use super::cache::{self, Target};
 use super::commit;
 use super::error::{Class, Failure};
-use super::footprint::Footprint;
-use super::history::{History, revision};
-use super::message::{self, Told};
+use super::footprint::{Followed, Footprint, FootprintError};
+use super::history::{self, History, revision};
+use super::message::{self, TRAILER_ROLLBACK, Told, trailer, trailers};
 use super::never::Never;
-use super::plan::{self, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
+use super::plan::{self, Already, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
 use super::push::{self, PushOutcome};
+use super::shared::{followed, touched};
 use super::transport::Session;
+use super::tree::Snapshot;
 use super::{Identity, Trouble, redact};
 use crate::engine::action::{
-    Delivery, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
-    RevertedPart,
+    Delivery, Refusal, RelateOrder, Relation, RevertOrder, RevertPart, RevertedPart, Standing, Touched,
 };
-use crate::engine::policy::{self, NeverRevert};
+use crate::engine::facts::Revision;
+use crate::engine::policy::{self, NeverRevert, OnNewerChange, SharedFiles};
 
 /// Files named in a record; the record is kept in an object of bounded size, and the commit itself has them all.
 const RECORD_FILES_MAX: usize = 100;
@@ -28,43 +30,78 @@ const RECORD_FILES_MAX: usize = 100;
 /// Culprits named in a record, for the same reason.
 const RECORD_CULPRITS_MAX: usize = 50;
 
-/// One call of [`Git::revert`](super::Git::revert).
+/// Notes of one record, for the same reason.
+const RECORD_NOTES_MAX: usize = 20;
+
+/// What became of one part.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Pushed(RevertedPart, Vec<Touched>),
+    Already(RevertedPart),
+    /// It would be pushed.
+    Planned(RevertedPart, Vec<Touched>),
+    /// It was only looked for.
+    NotThere,
+    Shared(Vec<Touched>),
+    Newer(Revision, String),
+}
+
+impl Done {
+    /// What is on the branch.
+    pub(crate) fn on_branch(&self) -> Option<&RevertedPart> {
+        match self {
+            Self::Pushed(part, _) | Self::Already(part) => Some(part),
+            Self::Planned(..) | Self::NotThere | Self::Shared(_) | Self::Newer(..) => None,
+        }
+    }
+}
+
+/// One part of one call of [`Git::revert`](super::Git::revert).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) order: &'a RevertOrder,
     pub(crate) part: &'a RevertPart,
     pub(crate) identity: &'a Identity,
     pub(crate) now: Timestamp,
+    /// Whether to push what is planned.
+    pub(crate) push: bool,
 }
 
 /// What follows from the look at the branch.
 pub(crate) enum Next {
     /// Nothing: it is done, or nothing is to be done.
-    Done(RevertOutcome),
+    Done(Done),
     /// A commit on the tip.
-    Commit {
-        /// The branch.
-        branch: String,
-        /// Its tip.
-        tip: Oid,
-        /// What to commit.
-        plan: Plan,
-    },
+    Commit(Ready),
+}
+
+/// A revert that may be pushed.
+pub(crate) struct Ready {
+    pub(crate) branch: String,
+    pub(crate) tip: Oid,
+    pub(crate) plan: Plan,
+    /// Other applications that are rendered from files that it changes.
+    pub(crate) touches: Vec<Touched>,
+    /// What the footprint does not hold.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Call<'_> {
-    pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<RevertOutcome, Trouble> {
+    pub(crate) fn run(&self, repo: &Repository, session: &Arc<Session>) -> Result<Done, Trouble> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (branch, tip, plan) = match self.next(repo, session, attempts)? {
-                Next::Done(outcome) => return Ok(outcome),
-                Next::Commit { branch, tip, plan } => (branch, tip, plan),
+            let ready = match self.next(repo, session, attempts)? {
+                Next::Done(done) => return Ok(done),
+                Next::Commit(ready) => ready,
             };
-            let new = self.commit(repo, tip, &plan)?;
-            let record = self.record(repo, &branch, new, &plan.evidence, attempts)?;
-            if let Some(outcome) = push_and_look(repo, session, record, new, tip)? {
-                return Ok(outcome);
+            if self.order.mode == Delivery::DryRun || !self.push {
+                return Ok(Done::Planned(self.record(repo, &ready, ready.tip, attempts)?, ready.touches));
+            }
+            let new = self.commit(repo, &ready)?;
+            let record = self.record(repo, &ready, new, attempts)?;
+            if push_and_look(repo, session, &ready.branch, new, ready.tip)? {
+                return Ok(Done::Pushed(record, ready.touches));
             }
             session.pause(attempts);
             if session.is_over() {
@@ -74,7 +111,7 @@ impl Call<'_> {
         }
     }
 
-    /// Fetches, looks whether it is done, and plans.
+    /// Fetches, looks whether it is done, plans, and asks whether it may be done.
     pub(crate) fn next(
         &self,
         repo: &Repository,
@@ -84,22 +121,24 @@ impl Call<'_> {
         if session.is_over() {
             return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
         }
-        let footprint = footprint(&self.part.footprint)?;
         let (good, bad) = (commit_id(&self.part.good)?, commit_id(&self.part.bad)?);
         let NeverRevert { paths, kinds } = &self.order.rules.never_revert;
-        let never = Never::new(paths, kinds)
-            .map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }))?;
+        let never = Never::new(paths, kinds).map_err(unsupported)?;
         let target = &self.part.target_revision;
         let Target::Branch { name: branch, tip } = cache::fetch_branch(repo, session, target)? else {
             return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
         };
+        let at_bad = followed(repo, &[bad], &self.part.renderings)?;
+        let mut whole = followed(repo, &[good], &self.part.renderings)?;
+        whole.unite(at_bad.clone());
+        let (whole, at_bad) = (Files::of(&whole)?, Files::of(&at_bad)?);
         let request = Request {
             good,
             bad,
             tip,
             branch: &branch,
-            footprint: &footprint,
-            at_bad: &footprint,
+            footprint: &whole.footprint,
+            at_bad: &at_bad.footprint,
             rollback: Some(Rollback {
                 id: &self.order.rollback,
                 app: &self.order.app,
@@ -111,29 +150,75 @@ impl Call<'_> {
             },
             never: &never,
         };
-        let plan = match plan::plan(repo, &request)? {
-            Found::Already(done) => {
-                let record = self.record(repo, &branch, done.commit, &done.evidence, attempts)?;
-                return Ok(Next::Done(RevertOutcome::AlreadyReverted(whole(record))));
+        let plan = match plan::plan(repo, &request) {
+            Ok(Found::Already(done)) => {
+                let Already { commit, evidence } = done;
+                let record = self.part_record(repo, &branch, commit, &evidence, &whole.notes, attempts)?;
+                return Ok(Next::Done(Done::Already(record)));
             }
-            Found::Plan(plan) => plan,
+            Ok(Found::Plan(plan)) => plan,
+            Err(Stop::Conflict(_)) if self.order.only_look => return Ok(Next::Done(Done::NotThere)),
+            Err(Stop::Conflict(files)) => match self.newer(repo, &request)? {
+                // What changed the same lines may well be the fix.
+                Some(fix) => return Ok(Next::Done(Done::Newer(revision(fix), branch))),
+                None => return Err(Stop::Conflict(files).into()),
+            },
+            Err(stop) => return Err(stop.into()),
         };
         if self.order.only_look {
-            return Ok(Next::Done(RevertOutcome::NotThere));
+            return Ok(Next::Done(Done::NotThere));
         }
         // Found out before anything is written, and in a dry run too.
         self.identity.signer()?;
-        if self.order.mode == Delivery::DryRun {
-            let record = self.record(repo, &branch, tip, &plan.evidence, attempts)?;
-            return Ok(Next::Done(RevertOutcome::Planned(whole(record))));
+        if let Some(fix) = self.newer(repo, &request)? {
+            return Ok(Next::Done(Done::Newer(revision(fix), branch)));
         }
-        Ok(Next::Commit { branch, tip, plan })
+        let touches = touched(repo, &self.part.others, &[bad, tip], &plan.evidence.files)?;
+        if !self.may_touch(&touches) {
+            return Ok(Next::Done(Done::Shared(touches)));
+        }
+        let notes = whole.notes;
+        Ok(Next::Commit(Ready { branch, tip, plan, touches, notes }))
+    }
+
+    /// Whether the policy allows a revert that changes files of these applications.
+    fn may_touch(&self, touches: &[Touched]) -> bool {
+        match self.order.rules.shared_files {
+            SharedFiles::Revert => true,
+            SharedFiles::Hold | SharedFiles::PullRequest => {
+                touches.iter().all(|other| other.standing == Standing::Sick)
+            }
+        }
+    }
+
+    /// The newest commit after bad that changes the footprint and may be the fix, where the policy waits for one.
+    fn newer(&self, repo: &Repository, request: &Request<'_>) -> Result<Option<Oid>, Trouble> {
+        if self.order.rules.on_newer_change == OnNewerChange::Revert {
+            return Ok(None);
+        }
+        let mut history = History::new(repo, request.footprint);
+        if history.snapshot(request.tip)? == history.snapshot(request.bad)? {
+            return Ok(None);
+        }
+        let no_fix = self.part.no_fix.as_ref().map(commit_id).transpose()?;
+        for commit in history.newer(request.bad, request.tip)? {
+            let known = match no_fix {
+                Some(no_fix) => no_fix == commit || repo.graph_descendant_of(no_fix, commit)?,
+                None => false,
+            };
+            let message = history::message(repo, commit)?;
+            if !known && trailer(&trailers(&message), TRAILER_ROLLBACK).is_none() {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes the commit, without a reference to it.
-    pub(crate) fn commit(&self, repo: &Repository, tip: Oid, plan: &Plan) -> Result<Oid, Trouble> {
+    pub(crate) fn commit(&self, repo: &Repository, ready: &Ready) -> Result<Oid, Trouble> {
         let app = self.order.app.to_string();
-        Ok(commit::of_plan(repo, self.identity, plan, tip, self.now, |undone| {
+        let touches: Vec<String> = ready.touches.iter().map(|other| other.app.to_string()).collect();
+        Ok(commit::of_plan(repo, self.identity, &ready.plan, ready.tip, self.now, |undone| {
             message::compose(&Told {
                 name: &self.order.app.name,
                 app: &app,
@@ -142,17 +227,30 @@ impl Call<'_> {
                 bad: &self.part.bad,
                 good: &self.part.good,
                 evidence: &self.order.evidence,
+                touches: &touches,
                 undone,
             })
         })?)
     }
 
+    /// What is told of the revert `commit`.
     pub(crate) fn record(
+        &self,
+        repo: &Repository,
+        ready: &Ready,
+        commit: Oid,
+        attempts: u32,
+    ) -> Result<RevertedPart, Trouble> {
+        self.part_record(repo, &ready.branch, commit, &ready.plan.evidence, &ready.notes, attempts)
+    }
+
+    fn part_record(
         &self,
         repo: &Repository,
         branch: &str,
         revert: Oid,
         evidence: &Evidence,
+        notes: &[String],
         attempts: u32,
     ) -> Result<RevertedPart, Trouble> {
         let mut culprits = Vec::new();
@@ -172,47 +270,66 @@ impl Call<'_> {
             culprits,
             files,
             quarantine: evidence.content.clone(),
+            notes: notes.to_vec(),
             attempts,
         })
     }
 }
 
-pub(crate) fn whole(part: RevertedPart) -> RevertRecord {
-    RevertRecord { parts: vec![part], touches: Vec::new() }
+fn unsupported(error: impl std::error::Error) -> Stop {
+    Refusal::Unsupported { reason: error.to_string() }.into()
 }
 
-/// Pushes, and looks at the branch afterwards; none when somebody else was faster.
+/// A footprint, and what it does not hold, in words.
+pub(crate) struct Files {
+    pub(crate) footprint: Footprint,
+    notes: Vec<String>,
+}
+
+impl Files {
+    pub(crate) fn of(followed: &Followed) -> Result<Self, Trouble> {
+        let footprint = match followed.footprint() {
+            Ok(footprint) => footprint,
+            // The commit is not at hand, which is said by who looks for it.
+            Err(FootprintError::Empty) => Footprint::new(&[""]).map_err(unsupported)?,
+            Err(error) => return Err(unsupported(error).into()),
+        };
+        let notes = followed.notes().take(RECORD_NOTES_MAX).map(ToString::to_string).collect();
+        Ok(Self { footprint, notes })
+    }
+}
+
+/// Pushes, and looks at the branch afterwards; false when somebody else was faster.
 fn push_and_look(
     repo: &Repository,
     session: &Session,
-    record: RevertedPart,
+    branch: &str,
     new: Oid,
     tip: Oid,
-) -> Result<Option<RevertOutcome>, Trouble> {
-    match push::push(repo, session, &record.branch, new, tip) {
-        PushOutcome::Moved => Ok(None),
+) -> Result<bool, Trouble> {
+    match push::push(repo, session, branch, new, tip) {
+        PushOutcome::Moved => Ok(false),
         PushOutcome::Unknown(failure) => Err(failure.into()),
         PushOutcome::NotAuthorised(message) => Err(Failure::new(Class::NotAuthorised, message).into()),
         PushOutcome::Declined(declined) => {
             // A server that lost a race refuses in words of its own; whether it was one, the branch tells.
-            let now = cache::fetch_branch(repo, session, &format!("refs/heads/{}", record.branch))?;
+            let now = cache::fetch_branch(repo, session, &format!("refs/heads/{branch}"))?;
             let moved = !matches!(now, Target::Branch { tip: now, .. } if now == tip);
             if moved {
-                return Ok(None);
+                return Ok(false);
             }
-            let refusal = declined.refusal(&record.branch, &session.access.url)?;
-            Ok(Some(RevertOutcome::Refused(refusal)))
+            let refusal = declined.refusal(branch, &session.access.url)?;
+            Err(Stop::from(refusal).into())
         }
         PushOutcome::Pushed => {
-            let branch = format!("refs/heads/{}", record.branch);
-            let there = match cache::fetch_branch(repo, session, &branch) {
+            let there = match cache::fetch_branch(repo, session, &format!("refs/heads/{branch}")) {
                 Ok(Target::Branch { tip, .. }) => tip == new || repo.graph_descendant_of(tip, new)?,
                 Ok(Target::NotABranch) => false,
                 // The server's word is final; that it could not be asked again does not change it.
                 Err(_) => true,
             };
             if there {
-                return Ok(Some(RevertOutcome::Pushed(whole(record))));
+                return Ok(true);
             }
             let why = "the server accepted the push, but the branch does not hold it: somebody rewrote it";
             Err(Failure::new(Class::Other, why).into())
@@ -226,13 +343,13 @@ pub(crate) fn relate(
     repo: &Repository,
     session: &Arc<Session>,
 ) -> Result<Relation, Trouble> {
-    let footprint = footprint(&order.footprint)?;
     let (ancestor, descendant) = (commit_id(&order.ancestor)?, commit_id(&order.descendant)?);
-    let history = History::new(repo, &footprint);
     // A commit that is here does not change; of many applications in one repository only the first has it fetched.
-    if !(history.has_commit(ancestor)? && history.has_commit(descendant)?) {
+    if repo.find_commit(ancestor).is_err() || repo.find_commit(descendant).is_err() {
         cache::fetch_any(repo, session, &order.target_revision)?;
     }
+    let whole = Files::of(&followed(repo, &[ancestor, descendant], &order.renderings)?)?.footprint;
+    let history = History::new(repo, &whole);
     for (id, wanted) in [(ancestor, &order.ancestor), (descendant, &order.descendant)] {
         if !history.has_commit(id)? {
             let target = &order.target_revision;
@@ -240,11 +357,11 @@ pub(crate) fn relate(
             return Err(Failure::new(Class::Other, why).into());
         }
     }
-    let (descends, content, same_content) = plan::relate(repo, &footprint, ancestor, descendant)?;
+    let (descends, _, same_content) = plan::relate(repo, &whole, ancestor, descendant)?;
+    // What it is rendered from there alone, as for what is quarantined.
+    let own = Files::of(&followed(repo, &[descendant], &order.renderings)?)?.footprint;
+    let tree = repo.find_commit(descendant)?.tree_id();
+    let content = Snapshot::of(repo, Some(tree), &own)?.digest(&own)?;
     let (ancestor, descendant) = (order.ancestor.clone(), order.descendant.clone());
     Ok(Relation { ancestor, descendant, descends, content, same_content })
-}
-
-fn footprint(paths: &[String]) -> Result<Footprint, Trouble> {
-    Footprint::new(paths).map_err(|e| Stop::from(Refusal::Unsupported { reason: e.to_string() }).into())
 }

@@ -201,20 +201,25 @@ impl Turn<'_> {
 
     /// Has Git fetched before it is urgent: the first copy of a large repository takes minutes.
     fn prepare(&mut self, bad: &Revisions, good: Option<&Revisions>) {
-        let Some(application) = &self.app.seen.application else { return };
-        let [source] = application.sources.as_slice() else { return };
-        let SourceKind::Git { rendering } = &source.kind else { return };
-        let Some(path) = &rendering.path else { return };
-        let (Some(bad), Some(good)) = (bad.single(), good.and_then(Revisions::single)) else { return };
-        // The answer is of no interest.
-        self.actions.push(Action::Relate(RelateOrder {
-            repo_url: source.repo_url.clone(),
-            project: application.project.clone(),
-            target_revision: source.target_revision.clone(),
-            footprint: vec![path.clone()],
-            ancestor: good.clone(),
-            descendant: bad.clone(),
-        }));
+        let (Some(application), Some(good)) = (self.app.seen.application.clone(), good) else { return };
+        if application.sources.len() != bad.len() || good.len() != bad.len() {
+            return;
+        }
+        for (source, (good, bad)) in application.sources.iter().zip(good.iter().zip(bad.iter())) {
+            let SourceKind::Git { rendering } = &source.kind else { continue };
+            if good == bad || !good.is_commit() || !bad.is_commit() {
+                continue;
+            }
+            // The answer is of no interest.
+            self.actions.push(Action::Relate(RelateOrder {
+                repo_url: source.repo_url.clone(),
+                project: application.project.clone(),
+                target_revision: source.target_revision.clone(),
+                renderings: vec![rendering.as_ref().clone()],
+                ancestor: good.clone(),
+                descendant: bad.clone(),
+            }));
+        }
     }
 
     /// Asks for the time before the sync, where it is not known (any more): it had the revision before.

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder, Relation};
-use crate::engine::analysis::{Confirming, LastGood, OperationId, Phase, Recovering, Stage, live_deadline};
+use crate::engine::analysis::{
+    Confirming, LastGood, OperationId, Pair, Phase, Recovering, Stage, live_deadline,
+};
 use crate::engine::entry::{Kind, LastGoodFrom, LiveBy, Timings, Why};
-use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SyncStatus};
+use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SourceKind, SyncStatus};
 use crate::engine::judge::rollout::SickBefore;
 use crate::engine::judge::{Outcome, Signal, health, rollout};
 use crate::engine::time::{elapsed, later};
@@ -24,7 +26,7 @@ const RECOVERY_PASSES: u32 = 2;
 ///
 /// Two ways, since a bad commit that was never applied makes its revert equal to the cluster: then there is no
 /// operation and no history entry.
-fn live(application: &ApplicationFacts) -> Option<(&Revision, LiveBy)> {
+fn live(application: &ApplicationFacts) -> Option<(&Revisions, LiveBy)> {
     let operation = application.operation.as_ref().filter(|o| !o.dry_run);
     let applied = operation
         .filter(|o| o.phase == OperationPhase::Succeeded)
@@ -35,13 +37,96 @@ fn live(application: &ApplicationFacts) -> Option<(&Revision, LiveBy)> {
         .as_ref()
         .filter(|_| application.sync == SyncStatus::Synced && health::trusted(application).is_ok());
     match (applied, compared) {
-        (Some(applied), Some(compared)) if applied == compared => {
-            Some((applied.single()?, LiveBy::Operation))
-        }
-        (_, Some(compared)) => Some((compared.single()?, LiveBy::Comparison)),
-        (Some(applied), None) => Some((applied.single()?, LiveBy::Operation)),
+        (Some(applied), Some(compared)) if applied == compared => Some((applied, LiveBy::Operation)),
+        (_, Some(compared)) => Some((compared, LiveBy::Comparison)),
+        (Some(applied), None) => Some((applied, LiveBy::Operation)),
         (None, None) => None,
     }
+}
+
+/// Questions on their way, and answers.
+struct Asked {
+    asked: Vec<Pair>,
+    known: Vec<Relation>,
+}
+
+/// How what is live is related to the revert.
+#[derive(Default)]
+struct Landing {
+    /// None while some source has not got it, or while that is not known.
+    end: Option<End>,
+    /// What would tell more.
+    questions: Vec<RelateOrder>,
+}
+
+enum End {
+    /// It is live, and nothing else with it.
+    Landed,
+    /// It is live, and newer changes with it.
+    Superseded,
+    /// What was rolled back is live again, on top of it.
+    Returned(Revision),
+}
+
+/// Looks at the live revision of each source: the revert where something was undone, else what it was.
+fn landing(
+    confirming: &Confirming,
+    application: &ApplicationFacts,
+    live: &Revisions,
+    known: &[Relation],
+) -> Landing {
+    let expected = confirming.reverted();
+    let mut landing = Landing::default();
+    if live.len() != expected.len() {
+        // Sources were added or taken away: whatever this is, it is judged by itself.
+        return Landing { end: Some(End::Superseded), ..landing };
+    }
+    if application.sources.len() != expected.len() {
+        return landing;
+    }
+    let (mut waits, mut newer, mut returned) = (false, false, None);
+    let sources = application.sources.iter().zip(expected.iter().zip(live.iter()));
+    for (i, (source, (expected, live))) in sources.enumerate() {
+        let undone = confirming.record.parts.iter().find(|part| part.sources.contains(&i));
+        if live == expected {
+            continue;
+        }
+        if undone.is_some_and(|part| part.bad == *live) {
+            waits = true;
+            continue;
+        }
+        let relation = known.iter().find(|r| r.ancestor == *expected && r.descendant == *live);
+        match (relation, &source.kind) {
+            (Some(r), _) if r.descends && undone.is_some_and(|part| part.quarantine == r.content) => {
+                returned = Some(live.clone());
+            }
+            (Some(r), _) if r.same_content && r.descends => {}
+            (Some(r), _) if r.descends || undone.is_none() => newer = true,
+            (None, SourceKind::Git { rendering }) if expected.is_commit() && live.is_commit() => {
+                waits = true;
+                let part = confirming.order.parts.iter().find(|part| part.sources.contains(&i));
+                let own = || vec![rendering.as_ref().clone()];
+                landing.questions.push(RelateOrder {
+                    repo_url: source.repo_url.clone(),
+                    project: confirming.order.project.clone(),
+                    target_revision: source.target_revision.clone(),
+                    renderings: part.map_or_else(own, |part| part.renderings.clone()),
+                    ancestor: expected.clone(),
+                    descendant: live.clone(),
+                });
+            }
+            // A chart of another version.
+            (None, _) if undone.is_none() => newer = true,
+            (Some(_) | None, _) => waits = true,
+        }
+    }
+    landing.end = match returned {
+        Some(content) => Some(End::Returned(content)),
+        None if waits => None,
+        None if newer => Some(End::Superseded),
+        None => Some(End::Landed),
+    };
+    landing
 }
 
 impl Turn<'_> {
@@ -49,8 +134,8 @@ impl Turn<'_> {
         let Phase::Confirming(confirming) = &self.app.state.phase else { return false };
         let confirming = (**confirming).clone();
         match confirming.stage.clone() {
-            Stage::Landing { since, next_refresh_at, asked } => {
-                self.land(confirming, since, next_refresh_at, asked)
+            Stage::Landing { since, next_refresh_at, asked, known } => {
+                self.land(confirming, since, next_refresh_at, Asked { asked, known })
             }
             Stage::Recovering(recovering) => self.recover(confirming, recovering),
         }
@@ -61,30 +146,32 @@ impl Turn<'_> {
         mut confirming: Confirming,
         since: Timestamp,
         mut next_refresh_at: Timestamp,
-        mut asked: Option<Revision>,
+        Asked { mut asked, mut known }: Asked,
     ) -> bool {
         let (now, policy) = (self.context.now, self.context.policy);
         let refresh = now >= next_refresh_at;
         if refresh {
             next_refresh_at = later(now, REFRESH_EVERY);
             // An answer that got lost is asked for again.
-            asked = None;
+            asked.clear();
         }
-        let found = self.app.seen.application.as_deref().and_then(live).map(|(r, how)| (r.clone(), how));
-        if let (Some((live, how)), Some((part, done))) = (found, confirming.only_part()) {
-            if live == done.revert {
-                return self.landed(confirming, live, how);
+        let found = self.app.seen.application.clone();
+        let found = found.as_deref().and_then(|a| live(a).map(|(r, how)| (a, r, how)));
+        if let Some((application, live, how)) = found {
+            known.retain(|relation| live.iter().any(|live| *live == relation.descendant));
+            let landing = landing(&confirming, application, live, &known);
+            match landing.end {
+                Some(End::Landed) => return self.landed(confirming, live.clone(), how),
+                Some(End::Superseded) => return self.superseded(&confirming, live.clone(), how),
+                Some(End::Returned(content)) => return self.returned(&confirming, live.clone(), content),
+                None => {}
             }
-            if part.bad != live && asked.as_ref() != Some(&live) {
-                self.actions.push(Action::Relate(RelateOrder {
-                    repo_url: part.repo_url.clone(),
-                    project: confirming.order.project.clone(),
-                    target_revision: part.target_revision.clone(),
-                    footprint: part.footprint.clone(),
-                    ancestor: done.revert.clone(),
-                    descendant: live.clone(),
-                }));
-                asked = Some(live);
+            for order in landing.questions {
+                let pair = Pair { ancestor: order.ancestor.clone(), descendant: order.descendant.clone() };
+                if !asked.contains(&pair) {
+                    asked.push(pair);
+                    self.actions.push(Action::Relate(order));
+                }
             }
         }
         if now >= live_deadline(since, policy) {
@@ -95,48 +182,44 @@ impl Turn<'_> {
             return true;
         }
         if refresh {
-            self.terminate_stuck(&confirming);
+            self.terminate_stuck(&confirming.bad.revisions);
             self.actions.push(Action::Refresh);
         }
-        confirming.stage = Stage::Landing { since, next_refresh_at, asked };
+        confirming.stage = Stage::Landing { since, next_refresh_at, asked, known };
         self.app.state.phase = Phase::Confirming(Box::new(confirming));
         false
     }
 
-    /// While an operation of the bad revision runs, Argo CD starts none for the revert.
-    fn terminate_stuck(&mut self, confirming: &Confirming) {
+    /// While an operation of the bad revision runs, Argo CD starts none for what should come after it.
+    pub(super) fn terminate_stuck(&mut self, bad: &Revisions) {
         let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
-        let Some(operation) = operation.filter(|o| {
-            o.phase == OperationPhase::Running && o.revisions.as_ref() == Some(&confirming.bad.revisions)
-        }) else {
+        let Some(operation) =
+            operation.filter(|o| o.phase == OperationPhase::Running && o.revisions.as_ref() == Some(bad))
+        else {
             return;
         };
         if self.context.policy.rollback.terminate_stuck_sync {
             self.actions.push(Action::Terminate { started_at: operation.started_at });
-            self.record(Kind::SyncTerminated { revisions: confirming.bad.revisions.clone() });
+            self.record(Kind::SyncTerminated { revisions: bad.clone() });
         }
     }
 
     pub(super) fn related(&mut self, relation: Result<Relation, String>) {
-        let Phase::Confirming(confirming) = &self.app.state.phase else { return };
-        let Stage::Landing { asked, .. } = &confirming.stage else { return };
+        let Phase::Confirming(confirming) = &mut self.app.state.phase else { return };
+        let Stage::Landing { asked, known, .. } = &mut confirming.stage else { return };
         // What is not known is asked for again with the next refresh.
         let Ok(relation) = relation else { return };
-        let confirming = (**confirming).clone();
-        let Some((_, done)) = confirming.only_part() else { return };
-        if asked.as_ref() != Some(&relation.descendant) || relation.ancestor != done.revert {
-            return;
+        let is_answer =
+            |pair: &Pair| pair.ancestor == relation.ancestor && pair.descendant == relation.descendant;
+        if asked.iter().any(is_answer) && !known.contains(&relation) {
+            known.push(relation);
         }
-        let found = self.app.seen.application.as_deref().and_then(live).map(|(r, how)| (r.clone(), how));
-        let Some((live, how)) = found.filter(|(r, _)| *r == relation.descendant) else { return };
-        if relation.descends && relation.content == done.quarantine {
-            self.hold(&confirming.bad.revisions, Why::ContentReturned { live: live.clone() });
-            self.settle(&confirming, live.into());
-        } else if relation.descends && relation.same_content {
-            self.landed(confirming, live, how);
-        } else if relation.descends {
-            self.superseded(&confirming, live, how);
-        }
+    }
+
+    fn returned(&mut self, confirming: &Confirming, live: Revisions, content: Revision) -> bool {
+        self.hold(&confirming.bad.revisions, Why::ContentReturned { live: content });
+        self.settle(confirming, live);
+        true
     }
 
     /// `live` is what runs; an operation that brought it, the revert or the bad revision is dealt with, a newer one
@@ -152,9 +235,8 @@ impl Turn<'_> {
         self.app.state.phase = Phase::Idle { current: live };
     }
 
-    fn landed(&mut self, mut confirming: Confirming, live: Revision, how: LiveBy) -> bool {
+    fn landed(&mut self, mut confirming: Confirming, live: Revisions, how: LiveBy) -> bool {
         let now = self.context.now;
-        let live = Revisions::from(live);
         let took = elapsed(confirming.pushed_at, now);
         self.settle(&confirming, live.clone());
         // Live without a failure, be it that no sync was needed.
@@ -174,11 +256,12 @@ impl Turn<'_> {
     }
 
     /// What is live holds the revert and newer changes on top of it: those are judged by an analysis of their own.
-    fn superseded(&mut self, confirming: &Confirming, live: Revision, how: LiveBy) {
+    fn superseded(&mut self, confirming: &Confirming, live: Revisions, how: LiveBy) -> bool {
         let took = elapsed(confirming.pushed_at, self.context.now);
         self.app.state.sync_failed = false;
-        self.record(Kind::RevertLive { live: live.into(), how, took });
+        self.record(Kind::RevertLive { live, how, took });
         self.app.state.phase = Phase::Idle { current: confirming.reverted() };
+        true
     }
 
     fn recover(&mut self, mut confirming: Confirming, mut recovering: Recovering) -> bool {

@@ -33,8 +33,6 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// How many other applications are sick now, from other causes.
     pub others_degraded: u32,
-    /// Other applications that are rendered from files that a revert for this one may change.
-    pub sharing: &'a [AppKey],
 }
 
 /// What a step gives.
@@ -114,7 +112,12 @@ impl Turn<'_> {
             Phase::Adopting(a) => a.next_round_at = now,
             Phase::Analysing(a) if missed(a.next_round_at) => a.seen_at = now,
             Phase::Analysing(_) => {}
-            Phase::Reverting(r) => (r.since, r.retry_at) = (now, now),
+            Phase::Reverting(r) => {
+                (r.since, r.retry_at) = (now, now);
+                if let Some(waiting) = &mut r.waiting {
+                    waiting.since = now;
+                }
+            }
             Phase::Confirming(c) => match &mut c.stage {
                 Stage::Landing { since, next_refresh_at, .. } => (*since, *next_refresh_at) = (now, now),
                 Stage::Recovering(r) if missed(r.next_round_at) => r.since = now,

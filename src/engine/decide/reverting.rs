@@ -3,17 +3,24 @@
 use std::time::Duration;
 
 use super::{REVERT_ANSWER_MAX, Turn, newer_operation};
-use crate::engine::action::{Action, Delivery, RevertOrder, RevertOutcome, RevertPart, RevertRecord};
-use crate::engine::analysis::{
-    AppState, Bad, Confirming, PAST_REVERTS_MAX, PastPart, PastRevert, Phase, Reverting, Stage,
+use crate::engine::action::{
+    Action, Delivery, RevertOrder, RevertOutcome, RevertPart, RevertRecord, RevertedPart, Standing, Touched,
 };
-use crate::engine::entry::{Abandoned, Kind, Why};
+use crate::engine::analysis::{
+    AppState, Bad, Confirming, PAST_REVERTS_MAX, PastPart, PastRevert, Phase, Reverting, Stage, Waiting,
+};
+use crate::engine::entry::{Abandoned, Kind, WaitsFor, Why};
+use crate::engine::facts::{Revision, Revisions, SyncStatus};
 use crate::engine::guards;
+use crate::engine::judge::health;
 use crate::engine::policy::Mode;
 use crate::engine::time::{elapsed, later};
 
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is asked whether what a revert waits for has come.
+const ASK_EVERY: Duration = Duration::from_secs(15);
 
 impl Turn<'_> {
     /// Runs the guards, then intends the revert or holds.
@@ -24,49 +31,35 @@ impl Turn<'_> {
             return self.record(Kind::Refrained { id });
         }
         let Some(application) = self.app.seen.application.clone() else { return };
-        let order = match guards::check(
-            &self.app.state,
-            &application,
-            &bad.revisions,
-            &bad.spec_digest,
-            self.context,
-        ) {
+        let checked =
+            guards::check(&self.app.state, &application, &bad.revisions, &bad.spec_digest, self.context);
+        let parts = match checked {
             Err(why) => return self.hold(&bad.revisions, why),
-            Ok(cleared) => RevertOrder {
-                rollback: format!(
-                    "{}@{}",
-                    self.key,
-                    cleared.bad.as_str().get(..12).unwrap_or(cleared.bad.as_str())
-                ),
-                app: self.key.clone(),
-                cluster: self.context.cluster.to_owned(),
-                project: application.project.clone(),
-                parts: vec![RevertPart {
-                    repo_url: cleared.repo_url.to_owned(),
-                    target_revision: cleared.target_revision.to_owned(),
-                    sources: vec![0],
-                    footprint: vec![cleared.path.to_owned()],
-                    others: Vec::new(),
-                    bad: cleared.bad.clone(),
-                    good: cleared.good.clone(),
-                }],
-                evidence: bad.breaches.iter().map(ToString::to_string).collect(),
-                quarantine: quarantined(&self.app.state),
-                rules: self.context.policy.rollback.revert.clone(),
-                mode: match self.context.policy.mode {
-                    Mode::Push => Delivery::Push,
-                    Mode::DryRun => Delivery::DryRun,
-                },
-                only_look: false,
+            Ok(parts) => parts,
+        };
+        let short = |part: &RevertPart| part.bad.as_str().get(..12).unwrap_or(part.bad.as_str()).to_owned();
+        let order = RevertOrder {
+            rollback: format!("{}@{}", self.key, parts.iter().map(short).collect::<Vec<_>>().join("+")),
+            app: self.key.clone(),
+            cluster: self.context.cluster.to_owned(),
+            project: application.project.clone(),
+            parts,
+            evidence: bad.breaches.iter().map(ToString::to_string).collect(),
+            quarantine: quarantined(&self.app.state),
+            rules: self.context.policy.rollback.revert.clone(),
+            mode: match self.context.policy.mode {
+                Mode::Push => Delivery::Push,
+                Mode::DryRun => Delivery::DryRun,
             },
+            only_look: false,
         };
         self.record(Kind::RevertIntended {
             order: order.clone(),
             breaches: bad.breaches.clone(),
             others_degraded: self.context.others_degraded,
         });
-        let reverting =
-            Reverting { bad, order, attempts: 0, since: self.context.now, retry_at: self.context.now };
+        let now = self.context.now;
+        let reverting = Reverting { bad, order, attempts: 0, since: now, retry_at: now, waiting: None };
         self.app.state.phase = Phase::Reverting(Box::new(reverting));
     }
 
@@ -75,13 +68,25 @@ impl Turn<'_> {
         let abandoned = self.abandoned();
         let unseen = self.app.seen.application.is_none();
         let Phase::Reverting(reverting) = &mut self.app.state.phase else { return false };
-        if now < reverting.retry_at {
+        // What is waited for has come.
+        let come = abandoned.is_some() && reverting.waiting.is_some();
+        if now < reverting.retry_at && !come {
             return false;
         }
         if unseen {
             // After a start, until the watch is up: whether the intent still holds is not known yet.
             reverting.retry_at = later(now, PAUSE_MAX);
             return false;
+        }
+        if let Some(why) = self.waited_too_long().filter(|_| !come) {
+            return self.give_up_waiting(why);
+        }
+        let no_fix = self.no_fix();
+        let Phase::Reverting(reverting) = &mut self.app.state.phase else { return false };
+        if let Some((of, revision)) = no_fix
+            && let Some(part) = reverting.order.parts.get_mut(of)
+        {
+            part.no_fix = Some(revision);
         }
         let after = elapsed(reverting.since, now);
         if reverting.attempts > 0 && after >= self.context.policy.rollback.push_timeout {
@@ -94,7 +99,14 @@ impl Turn<'_> {
         let mut order = reverting.order.clone();
         // An intent may have grown old in a crash or while Git was away; what is on the branch already still counts.
         order.only_look = abandoned.is_some();
+        if order.only_look {
+            reverting.waiting = None;
+        }
+        let (bad, newer) = (reverting.bad.revisions.clone(), reverting.waits_for_newer());
         self.actions.push(Action::Revert(Box::new(order)));
+        if newer {
+            self.call_newer(&bad);
+        }
         false
     }
 
@@ -129,10 +141,116 @@ impl Turn<'_> {
                 }
                 None => self.ask_now(),
             },
+            RevertOutcome::Shared { with } => self.shared(reverting, with),
+            RevertOutcome::Newer { revision, branch } => {
+                self.wait(reverting, WaitsFor::Newer { revision, branch });
+            }
+            RevertOutcome::Partly { done, missing, reason } => self.partly(reverting, &done, missing, reason),
             RevertOutcome::Conflict { files } => self.give_up(reverting, Why::Conflict { files }),
             RevertOutcome::Refused(refusal) => self.give_up(reverting, Why::Refused { refusal }),
             RevertOutcome::Failed { error } => self.try_again(reverting, error),
         }
+    }
+
+    /// Others are rendered from the same files: a verdict that is still to come may allow it.
+    fn shared(&mut self, reverting: Reverting, with: Vec<Touched>) {
+        if with.iter().any(|other| other.standing == Standing::Well) {
+            return self.give_up(reverting, Why::SharedFiles { with });
+        }
+        self.wait(reverting, WaitsFor::Verdicts { of: with });
+    }
+
+    fn wait(&mut self, mut reverting: Reverting, what: WaitsFor) {
+        let now = self.context.now;
+        let since = match &reverting.waiting {
+            // Another newer commit, or another verdict: it is waited as long for all of them.
+            Some(waiting) if std::mem::discriminant(&waiting.what) == std::mem::discriminant(&what) => {
+                waiting.since
+            }
+            Some(_) | None => now,
+        };
+        let news = reverting.waiting.as_ref().is_none_or(|waiting| waiting.what != what);
+        if news {
+            let rollback = reverting.order.rollback.clone();
+            self.record(Kind::RevertWaits { rollback, what: what.clone() });
+        }
+        reverting.waiting = Some(Waiting { what, since });
+        // Git answered; what is tried after the wait has its time from then on.
+        (reverting.attempts, reverting.since) = (0, now);
+        reverting.retry_at = later(now, ASK_EVERY);
+        let (bad, newer) = (reverting.bad.revisions.clone(), reverting.waits_for_newer());
+        self.app.state.phase = Phase::Reverting(Box::new(reverting));
+        if news && newer {
+            self.call_newer(&bad);
+        }
+    }
+
+    /// What is waited for must be able to come.
+    fn call_newer(&mut self, bad: &Revisions) {
+        self.terminate_stuck(bad);
+        self.actions.push(Action::Refresh);
+    }
+
+    fn waited_too_long(&self) -> Option<Why> {
+        let Phase::Reverting(reverting) = &self.app.state.phase else { return None };
+        let waiting = reverting.waiting.as_ref()?;
+        let (policy, after) = (self.context.policy, elapsed(waiting.since, self.context.now));
+        let live_timeout = policy.rollback.live_timeout;
+        match &waiting.what {
+            // The others are synced as soon as this one could be, and then judged.
+            WaitsFor::Verdicts { of } => (after >= live_timeout.saturating_add(policy.duration))
+                .then(|| Why::SharedUndecided { with: of.clone(), after }),
+            WaitsFor::Newer { revision, .. } => (after >= live_timeout).then(|| Why::NewerNotSynced {
+                newer: revision.clone(),
+                after,
+                auto_sync: self.app.seen.application.as_ref().is_none_or(|a| a.auto_sync),
+            }),
+        }
+    }
+
+    fn give_up_waiting(&mut self, why: Why) -> bool {
+        let Phase::Reverting(reverting) = &self.app.state.phase else { return false };
+        let reverting = (**reverting).clone();
+        self.give_up(reverting, why);
+        true
+    }
+
+    /// The newer commit that is waited for, if Argo CD compared it and found nothing to sync: then it runs as bad does.
+    fn no_fix(&self) -> Option<(usize, Revision)> {
+        let Phase::Reverting(reverting) = &self.app.state.phase else { return None };
+        let Some(Waiting { what: WaitsFor::Newer { revision, .. }, .. }) = &reverting.waiting else {
+            return None;
+        };
+        let application = self.app.seen.application.as_ref()?;
+        let same = application.sync == SyncStatus::Synced && !application.operation_requested;
+        if !same || health::trusted(application).is_err() {
+            return None;
+        }
+        let compared = application.compared.as_ref()?;
+        let of = reverting.order.parts.iter().position(|part| {
+            part.sources.iter().any(|source| compared.iter().nth(*source) == Some(revision))
+        });
+        Some((of?, revision.clone()))
+    }
+
+    /// Some repositories have it and others never will: what was undone is remembered, and a person must decide.
+    fn partly(&mut self, reverting: Reverting, done: &[RevertedPart], missing: Vec<String>, reason: String) {
+        self.remember(done);
+        let done = done.iter().map(|p| format!("`{}` of {} as {}", p.branch, p.repo_url, p.revert.short()));
+        let done = done.collect();
+        self.give_up(reverting, Why::PartlyReverted { done, missing, reason });
+    }
+
+    fn remember(&mut self, parts: &[RevertedPart]) {
+        if self.app.state.reverts.len() >= PAST_REVERTS_MAX {
+            self.app.state.reverts.remove(0);
+        }
+        let parts = parts.iter().map(|part| PastPart {
+            bad: part.bad.clone(),
+            revert: part.revert.clone(),
+            quarantine: part.quarantine.clone(),
+        });
+        self.app.state.reverts.push(PastRevert { parts: parts.collect(), at: self.context.now });
     }
 
     /// It was only looked for, and the reason for that is gone.
@@ -172,16 +290,8 @@ impl Turn<'_> {
             already,
             took: elapsed(bad.degraded_at, now),
         });
-        if self.app.state.reverts.len() >= PAST_REVERTS_MAX {
-            self.app.state.reverts.remove(0);
-        }
-        let parts = record.parts.iter().map(|part| PastPart {
-            bad: part.bad.clone(),
-            revert: part.revert.clone(),
-            quarantine: part.quarantine.clone(),
-        });
-        self.app.state.reverts.push(PastRevert { parts: parts.collect(), at: now });
-        let stage = Stage::Landing { since: now, next_refresh_at: now, asked: None };
+        self.remember(&record.parts);
+        let stage = Stage::Landing { since: now, next_refresh_at: now, asked: Vec::new(), known: Vec::new() };
         self.app.state.phase =
             Phase::Confirming(Box::new(Confirming { bad, order, record, pushed_at: now, stage }));
     }

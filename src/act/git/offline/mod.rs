@@ -288,6 +288,7 @@ impl<'a> Question<'a> {
                 bad: &revision(self.bad),
                 good: &revision(self.good),
                 evidence: self.wish.because,
+                touches: &[],
                 undone,
             })
         };

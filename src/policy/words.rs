@@ -1,0 +1,82 @@
+//! The fields of a policy file that take one of a few words.
+
+use serde::{Deserialize, Serialize};
+
+use super::mistake::suggestion;
+
+/// Makes an enum of words.
+///
+/// By hand, since a derived one would also take a mapping, and say so in its messages.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal: $($(#[$of:meta])* $word:literal => $variant:ident,)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub enum $name {
+            $($(#[$of])* $variant,)*
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                match text.as_str() {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(format!("unknown {} `{text}`\n{}", $what, suggestion(&text, &[$($word),*]))),
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                match value {
+                    $($name::$variant => $word.to_owned(),)*
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What to do on a degraded verdict.
+    Mode, "mode":
+    /// Push the revert.
+    "push" => Push,
+    /// Only say what would be pushed.
+    "dry-run" => DryRun,
+}
+
+words! {
+    /// What to do where later commits changed the same lines.
+    #[derive(Default)]
+    OnConflict, "word":
+    /// Leave it to a person.
+    #[default]
+    "hold" => Hold,
+    /// Put the files back to what they were at last good.
+    "restore" => Restore,
+}
+
+words! {
+    /// What to do where a newer commit, not synced yet, changes the application's files too.
+    #[derive(Default)]
+    OnNewerChange, "word":
+    /// Wait until it is synced, and judge it.
+    #[default]
+    "wait" => Wait,
+    /// Revert under it.
+    "revert" => Revert,
+}
+
+words! {
+    /// What to do where other applications are rendered from files that the revert changes.
+    #[derive(Default)]
+    SharedFiles, "word":
+    /// Leave it to a person, unless all of them are degraded too.
+    #[default]
+    "hold" => Hold,
+    /// Revert.
+    "revert" => Revert,
+    /// Propose it in a pull request, unless all of them are degraded too.
+    "pull-request" => PullRequest,
+}
