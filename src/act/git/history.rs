@@ -1,13 +1,14 @@
-//! Walking commits: which are in a range, which of them touch a footprint, and whether history is all there.
+//! Walking commits: which are in a range, and which of them touch a footprint.
 
 use std::collections::{HashMap, HashSet};
 
-use git2::{Commit, ErrorCode, Oid, Repository, Sort};
+use git2::{ErrorCode, Oid, Repository};
 
 use super::footprint::Footprint;
+use super::graph::{self, Graph, Node};
 use super::plan::Stop;
-use super::tree::Snapshot;
-use crate::engine::action::{Culprit, Refusal};
+use super::tree::{Snapshot, Trail};
+use crate::engine::action::Culprit;
 use crate::engine::facts::Revision;
 
 /// Reads snapshots of one footprint and remembers them, since one plan asks for the same commits again and again.
@@ -15,11 +16,16 @@ pub(crate) struct History<'r> {
     pub(crate) repo: &'r Repository,
     pub(crate) footprint: &'r Footprint,
     snapshots: HashMap<Oid, Snapshot>,
+    /// The way to each root of the footprint in the tree that was read last; the next one differs little.
+    trails: Vec<Trail>,
+    /// The range that was found complete.
+    graph: Option<Graph>,
 }
 
 impl<'r> History<'r> {
     pub(crate) fn new(repo: &'r Repository, footprint: &'r Footprint) -> Self {
-        Self { repo, footprint, snapshots: HashMap::new() }
+        let trails = vec![Trail::default(); footprint.roots().len()];
+        Self { repo, footprint, snapshots: HashMap::new(), trails, graph: None }
     }
 
     /// What the footprint holds at a commit.
@@ -27,15 +33,32 @@ impl<'r> History<'r> {
         if let Some(known) = self.snapshots.get(&commit) {
             return Ok(known.clone());
         }
-        let tree = self.repo.find_commit(commit)?.tree_id();
-        let snapshot = Snapshot::of(self.repo, Some(tree), self.footprint)?;
+        let tree = self.node(commit, |node| node.tree)?;
+        let snapshot = Snapshot::along(self.repo, tree, self.footprint, &mut self.trails)?;
         self.snapshots.insert(commit, snapshot.clone());
         Ok(snapshot)
     }
 
+    /// Something of a commit, from memory if it is in the range that was read.
+    fn node<T>(&self, commit: Oid, get: impl Fn(&Node) -> T) -> Result<T, git2::Error> {
+        match self.graph.as_ref().and_then(|graph| graph.node(commit)) {
+            Some(node) => Ok(get(node)),
+            None => Node::read(&self.repo.odb()?, commit).map(|node| get(&node)),
+        }
+    }
+
+    /// The commits that it was made on.
+    pub(crate) fn parents(&self, commit: Oid) -> Result<Vec<Oid>, git2::Error> {
+        self.node(commit, |node| node.parents.clone())
+    }
+
+    fn first_parent(&self, commit: Oid) -> Result<Option<Oid>, git2::Error> {
+        self.node(commit, |node| node.parents.first().copied())
+    }
+
     /// Whether a commit changed the footprint, seen from its first parent.
     pub(crate) fn touches(&mut self, commit: Oid) -> Result<bool, git2::Error> {
-        let before = match self.repo.find_commit(commit)?.parent_ids().next() {
+        let before = match self.first_parent(commit)? {
             Some(parent) => self.snapshot(parent)?,
             None => Snapshot::of(self.repo, None, self.footprint)?,
         };
@@ -44,7 +67,14 @@ impl<'r> History<'r> {
 
     /// The commits after `old` up to `new`, newest first.
     pub(crate) fn between(&self, old: Oid, new: Oid) -> Result<Vec<Oid>, git2::Error> {
-        between(self.repo, &[old], new)
+        self.after(&[old], new)
+    }
+
+    fn after(&self, olds: &[Oid], new: Oid) -> Result<Vec<Oid>, git2::Error> {
+        match self.graph.as_ref().and_then(|graph| graph.between(olds, new)) {
+            Some(commits) => Ok(commits),
+            None => graph::walk(self.repo, olds, new),
+        }
     }
 
     /// The commits after `old` up to `tip` that touch the footprint, newest first; merges off the line repeat others.
@@ -65,11 +95,10 @@ impl<'r> History<'r> {
         let content = self.snapshot(bad)?;
         let mut at = bad;
         loop {
-            self.has_parents(at)?;
-            let Some(parent) = self.repo.find_commit(at)?.parent_ids().next() else { return Ok(None) };
-            if Snapshot::of(self.repo, Some(self.repo.find_commit(parent)?.tree_id()), self.footprint)?
-                != content
-            {
+            graph::has_parents(self.repo, at)?;
+            let Some(parent) = self.first_parent(at)? else { return Ok(None) };
+            let tree = self.node(parent, |node| node.tree)?;
+            if Snapshot::along(self.repo, tree, self.footprint, &mut self.trails)? != content {
                 return Ok(Some(parent));
             }
             at = parent;
@@ -92,15 +121,15 @@ impl<'r> History<'r> {
                 break;
             }
             line.push(commit);
-            at = self.repo.find_commit(commit)?.parent_ids().next().filter(|p| range.contains(p));
+            at = self.first_parent(commit)?.filter(|p| range.contains(p));
         }
         let hidden: Vec<Oid> = [Some(good), anchor].into_iter().flatten().collect();
         let mainline: HashSet<Oid> = line.into_iter().collect();
         let mut all = Vec::new();
         let mut own = Vec::new();
-        for commit in between(self.repo, &hidden, bad)? {
+        for commit in self.after(&hidden, bad)? {
             let on_line = mainline.contains(&commit);
-            let is_merge = self.repo.find_commit(commit)?.parent_count() > 1;
+            let is_merge = self.node(commit, |node| node.parents.len())? > 1;
             if (on_line || !is_merge) && self.touches(commit)? {
                 all.push(commit);
                 own.extend(on_line.then_some(commit));
@@ -114,52 +143,21 @@ impl<'r> History<'r> {
         Ok(Culprits { all, single })
     }
 
-    /// Refuses when history is cut off between `hidden` and `tip`.
-    ///
-    /// libgit2 takes a boundary commit for one without parents, and undoing that would delete everything in it.
-    pub(crate) fn complete(&self, tip: Oid, hidden: Option<Oid>) -> Result<(), Stop> {
-        let walked: Result<Vec<Oid>, git2::Error> = between(self.repo, hidden.as_slice(), tip);
-        match walked {
-            Ok(commits) => {
-                for commit in commits {
-                    self.has_parents(commit)?;
-                }
-                Ok(())
-            }
-            Err(e) if e.code() == ErrorCode::NotFound => {
-                self.find_gap(tip)?;
-                Err(e.into())
-            }
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    fn has_parents(&self, id: Oid) -> Result<(), Stop> {
-        let commit = self.repo.find_commit(id)?;
-        let odb = self.repo.odb()?;
-        let present = commit.parent_ids().all(|parent| odb.exists(parent));
-        if present && written_parents(&commit) == commit.parent_ids().collect::<Vec<_>>() {
-            Ok(())
-        } else {
-            Err(Refusal::Shallow { at: revision(id) }.into())
-        }
-    }
-
-    /// Names the commit whose parents are missing, walking everything: libgit2's own walk only says that it failed.
-    fn find_gap(&self, tip: Oid) -> Result<(), Stop> {
-        let mut seen = HashSet::from([tip]);
-        let mut open = vec![tip];
-        while let Some(commit) = open.pop() {
-            self.has_parents(commit)?;
-            let parents: Vec<Oid> = self.repo.find_commit(commit)?.parent_ids().collect();
-            open.extend(parents.into_iter().filter(|p| seen.insert(*p)));
-        }
+    /// Refuses when history is cut off between `old` and `tip`; what was read is kept.
+    pub(crate) fn complete(&mut self, tip: Oid, old: Option<Oid>) -> Result<(), Stop> {
+        self.graph = Some(Graph::read(self.repo, tip, old)?);
         Ok(())
     }
 
     /// Whether `descendant` is `ancestor` or comes after it.
     pub(crate) fn descends(&self, descendant: Oid, ancestor: Oid) -> Result<bool, git2::Error> {
-        Ok(descendant == ancestor || self.repo.graph_descendant_of(descendant, ancestor)?)
+        if descendant == ancestor {
+            return Ok(true);
+        }
+        match self.graph.as_ref().and_then(|graph| graph.descends(descendant, ancestor)) {
+            Some(descends) => Ok(descends),
+            None => self.repo.graph_descendant_of(descendant, ancestor),
+        }
     }
 
     /// Whether the commit is at hand.
@@ -181,26 +179,6 @@ pub(crate) struct Culprits {
     pub(crate) single: Option<Oid>,
 }
 
-fn between(repo: &Repository, hidden: &[Oid], tip: Oid) -> Result<Vec<Oid>, git2::Error> {
-    let mut walk = repo.revwalk()?;
-    walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
-    walk.push(tip)?;
-    for commit in hidden {
-        walk.hide(*commit)?;
-    }
-    walk.collect()
-}
-
-/// The parents as the commit object itself names them, also those that libgit2 hides at a shallow boundary.
-fn written_parents(commit: &Commit<'_>) -> Vec<Oid> {
-    commit
-        .raw_header_bytes()
-        .split(|b| *b == b'\n')
-        .filter_map(|line| line.strip_prefix(b"parent "))
-        .filter_map(|hex| std::str::from_utf8(hex).ok().and_then(|hex| Oid::from_str(hex.trim()).ok()))
-        .collect()
-}
-
 /// The id as the engine writes it.
 pub(crate) fn revision(id: Oid) -> Revision {
     Revision::new(id.to_string())
@@ -208,7 +186,13 @@ pub(crate) fn revision(id: Oid) -> Revision {
 
 /// The commit's message, whatever its encoding.
 pub(crate) fn message(repo: &Repository, id: Oid) -> Result<String, git2::Error> {
-    Ok(String::from_utf8_lossy(repo.find_commit(id)?.message_bytes()).into_owned())
+    let odb = repo.odb()?;
+    let object = odb.read(id)?;
+    let data = object.data();
+    // Without libgit2's parsing, which costs more than reading where thousands are looked at.
+    let end = data.windows(2).position(|two| two == b"\n\n").map_or(data.len(), |at| at + 2);
+    let message = String::from_utf8_lossy(data.get(end..).unwrap_or_default());
+    Ok(message.trim_start_matches('\n').to_owned())
 }
 
 /// The commit as evidence names it.

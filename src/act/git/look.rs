@@ -81,7 +81,7 @@ pub(crate) fn is_rollback(history: &mut History<'_>, range: &Range) -> Result<bo
     // Goes to the commit that brought the content, as `git log` would: past whatever left it as it was, and
     // through a merge to the side that it came from.
     while commits.contains(&at) {
-        let parents: Vec<Oid> = history.repo.find_commit(at)?.parent_ids().collect();
+        let parents = history.parents(at)?;
         let mut from = None;
         for parent in parents {
             if from.is_none() && history.snapshot(parent)? == content {

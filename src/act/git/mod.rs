@@ -12,6 +12,7 @@ mod declined;
 mod error;
 pub mod footprint;
 pub mod github_app;
+mod graph;
 mod history;
 pub(crate) mod http;
 mod look;

@@ -125,7 +125,7 @@ impl From<Refusal> for Stop {
 /// Plans the revert on the tip, or finds it there.
 pub fn plan(repo: &Repository, request: &Request<'_>) -> Result<Found, Stop> {
     let mut history = History::new(repo, request.footprint);
-    let range = Range::check(&history, request)?;
+    let range = Range::check(&mut history, request)?;
     let at_good = history.snapshot(range.good)?;
     let at_bad = history.snapshot(range.bad)?;
     let bad_tree = repo.find_commit(range.bad)?.tree_id();
@@ -187,7 +187,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    fn check(history: &History<'_>, request: &Request<'_>) -> Result<Self, Stop> {
+    fn check(history: &mut History<'_>, request: &Request<'_>) -> Result<Self, Stop> {
         let range = Self { good: request.good, bad: request.bad, tip: request.tip };
         let (good, bad) = (revision(range.good), revision(range.bad));
         let not_on_branch =

@@ -14,10 +14,12 @@ use super::advert::Wanted;
 use super::error::{Class, Failure};
 use super::{http, ssh};
 
-/// Memory that libgit2 may keep objects in; a plan reads a few trees and blobs.
-const OBJECT_CACHE_BYTES: libc_ssize = 32 * 1024 * 1024;
-/// Memory that libgit2 may map pack files into.
-const MAPPED_BYTES: usize = 256 * 1024 * 1024;
+/// What libgit2 may keep of objects, as they are on the disk: a small one takes five times of that in memory, and a
+/// walk over years of commits asks for none of them twice.
+const OBJECT_CACHE_BYTES: libc_ssize = 4 * 1024 * 1024;
+/// How much of a pack file libgit2 maps at a time, and of all of them.
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+const MAPPED_BYTES: usize = 32 * 1024 * 1024;
 
 /// How much longer the pause before the next try may get each time: the length of a push by somebody else.
 const PAUSE_STEP: Duration = Duration::from_millis(20);
@@ -148,6 +150,7 @@ fn set_up() -> Result<(), git2::Error> {
             git2::opts::set_search_path(level, "")?;
         }
         git2::opts::set_cache_max_size(OBJECT_CACHE_BYTES)?;
+        git2::opts::set_mwindow_size(WINDOW_BYTES)?;
         git2::opts::set_mwindow_mapped_limit(MAPPED_BYTES)?;
         for scheme in ["http", "https"] {
             git2::transport::register(scheme, |remote| transport(remote, true))?;

@@ -197,6 +197,36 @@ pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
 }
 
+/// The folders on the way to a path in the tree that was read last, and what stood at its end.
+///
+/// Commits that follow each other share nearly all of a tree: where a folder is the same, so is all that lies in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail {
+    folders: Vec<Oid>,
+    end: Option<Entry>,
+}
+
+impl Trail {
+    fn follow(&mut self, repo: &Repository, root: Oid, path: &[u8]) -> Result<Option<Entry>, git2::Error> {
+        let mut at = Some(Entry::folder(root));
+        let names = path.split(|b| *b == b'/').filter(|name| !name.is_empty());
+        for (depth, name) in names.enumerate() {
+            let Some(folder) = at.filter(|entry| entry.is_folder()) else {
+                at = None;
+                break;
+            };
+            if self.folders.get(depth) == Some(&folder.oid) {
+                return Ok(self.end);
+            }
+            self.folders.truncate(depth);
+            at = Folder::read(repo, Some(folder.oid))?.child(name);
+            self.folders.push(folder.oid);
+        }
+        self.end = at;
+        Ok(at)
+    }
+}
+
 /// What a footprint holds at one commit: the entry of each root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot(Vec<Option<Entry>>);
@@ -212,6 +242,18 @@ impl Snapshot {
             Some(root) => entry_at(repo, root, path),
             None => Ok(None),
         });
+        Ok(Self(entries.collect::<Result<_, _>>()?))
+    }
+
+    /// The same, faster for one of many commits in a row.
+    pub(crate) fn along(
+        repo: &Repository,
+        root: Oid,
+        footprint: &Footprint,
+        trails: &mut [Trail],
+    ) -> Result<Self, git2::Error> {
+        let ways = footprint.roots().iter().zip(trails);
+        let entries = ways.map(|(path, trail)| trail.follow(repo, root, path));
         Ok(Self(entries.collect::<Result<_, _>>()?))
     }
 
