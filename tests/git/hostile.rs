@@ -400,6 +400,7 @@ fn is_fetch(request: &Request) -> bool {
 
 #[test]
 fn a_pack_that_is_cut_off_or_spoilt_is_an_error() {
+    let story = Story::new();
     for (name, spoil) in [
         ("cut in half", (|pack: &[u8]| pack[..pack.len() / 2].to_vec()) as fn(&[u8]) -> Vec<u8>),
         ("cut before its checksum", |pack| pack[..pack.len() - 30].to_vec()),
@@ -414,7 +415,6 @@ fn a_pack_that_is_cut_off_or_spoilt_is_an_error() {
         ("with an unknown channel", |_| [b"0008NAK\n".to_vec(), line(b"\x09what is this")].concat()),
         ("an error on its channel", |_| [b"0008NAK\n".to_vec(), line(b"\x03out of disk")].concat()),
     ] {
-        let story = Story::new();
         let server = nearly_real(&story, move |request, stream, answer| {
             is_fetch(request).then(|| stream.ok(&kind(request), spoil(&answer())))
         });
@@ -443,6 +443,7 @@ fn is_last_push(request: &Request) -> bool {
 
 #[test]
 fn a_push_whose_answer_makes_no_sense_is_not_taken_for_done() {
+    let story = Story::new();
     let report = |text: &[u8]| line([&b"\x01"[..], text].concat());
     let huge =
         [line([b"\x02".to_vec(), vec![b'w'; 65_000]].concat()).repeat(50), report(b"000eunpack ok\n0000")];
@@ -469,7 +470,6 @@ fn a_push_whose_answer_makes_no_sense_is_not_taken_for_done() {
         ("a flood of words and no status", [huge.concat(), FLUSH.to_vec()].concat()),
     ];
     for (name, answer) in answers {
-        let story = Story::new();
         // Nothing is carried out: the real server is never asked.
         let server = nearly_real(&story, move |request, stream, _| {
             is_last_push(request).then(|| stream.ok(&kind(request), &answer))
@@ -544,6 +544,51 @@ fn no_redirect_takes_a_password_anywhere_else() {
     });
     failed(ask(&server, &story));
     assert!(elsewhere.requests().is_empty(), "{:?}", elsewhere.requests());
+}
+
+#[test]
+fn a_server_that_repeats_the_password_does_not_get_it_into_an_error() {
+    let echo = |request: &Request| format!("you said {PASSWORD} by {}", request.head);
+    let answers: Vec<Answer> = vec![
+        Box::new(move |request, stream| {
+            stream
+                .write("HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n")?;
+            stream.write(echo(request))
+        }),
+        Box::new(move |request, stream| {
+            stream.write(format!(
+                "HTTP/1.1 302 Found\r\nLocation: http://{PASSWORD}.example/{BASIC}\r\n\r\n"
+            ))?;
+            stream.write(echo(request))
+        }),
+        Box::new(move |request, stream| {
+            stream.ok(
+                "git-upload-pack-advertisement",
+                line(format!("ERR {}\n", echo(request).replace("\r\n", " "))),
+            )
+        }),
+        Box::new(move |_, stream| {
+            stream.write(format!("HTTP/1.1 200 OK\r\nContent-Type: {PASSWORD}\r\nConnection: close\r\n\r\n"))
+        }),
+    ];
+    for answer in answers {
+        let server = Hostile::start(answer);
+        // What must not be seen is looked for there.
+        let shown = format!("{:?}", ask_within(&server, ID, ID, WITHIN));
+        assert!(shown.contains("***"), "{shown}");
+    }
+    // A hook's words are heard too.
+    let story = Story::new();
+    let server = nearly_real(&story, |request, stream, _| {
+        is_last_push(request).then(|| {
+            let words = line(format!("\x02you said {PASSWORD}\n"));
+            let report =
+                [&b"\x01000eunpack ok\n"[..], &line("ng refs/heads/main hook declined\n"), FLUSH].concat();
+            stream.ok(&kind(request), [words, line(report), FLUSH.to_vec()].concat())
+        })
+    });
+    let shown = format!("{:?}", ask(&server, &story));
+    assert!(shown.contains("HookDeclined") && shown.contains("you said ***"), "{shown}");
 }
 
 #[test]

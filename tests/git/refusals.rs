@@ -6,8 +6,7 @@ use super::over_http::Remote;
 use super::{failed, refused};
 
 /// Lets a real server refuse with these words.
-fn told(words: &str) -> RevertOutcome {
-    let remote = Remote::new();
+fn told(remote: &Remote, words: &str) -> RevertOutcome {
     remote.hook("pre-receive", &format!("cat >&2 <<'END'\n{words}\nEND\nexit 1"));
     let outcome = remote.revert();
     assert_eq!(remote.story.world.tip(), remote.story.bad, "nothing may be changed by a refused push");
@@ -16,6 +15,7 @@ fn told(words: &str) -> RevertOutcome {
 
 #[test]
 fn a_protected_branch_is_told_from_every_other_refusal() {
+    let remote = Remote::new();
     for words in [
         "error: GH006: Protected branch update failed for refs/heads/main.",
         "error: GH013: Repository rule violations found for refs/heads/main.\n\n- Changes must be made through a pull request.",
@@ -25,7 +25,7 @@ fn a_protected_branch_is_told_from_every_other_refusal() {
         "Branch refs/heads/main can only be modified through pull requests.",
         "TF402455: Pushes to this branch are not permitted; you must use a pull request to update this branch.",
     ] {
-        let refusal = refused(told(words));
+        let refusal = refused(told(&remote, words));
         let Refusal::Protected { branch, message } = &refusal else { panic!("{refusal:?}") };
         assert_eq!(branch, "main");
         assert!(message.starts_with("pre-receive hook declined: "), "{message}");
@@ -35,12 +35,13 @@ fn a_protected_branch_is_told_from_every_other_refusal() {
 
 #[test]
 fn a_missing_signature_is_told() {
+    let remote = Remote::new();
     for words in [
         "error: GH013: Repository rule violations found for refs/heads/main.\n\n- Commits must have verified signatures.",
         "GitLab: Commit must be signed with a GPG key",
         "Gitea: branch main is protected from unverified commit 0123456789",
     ] {
-        let refusal = refused(told(words));
+        let refusal = refused(told(&remote, words));
         assert!(matches!(refusal, Refusal::SignatureRequired { .. }), "{refusal:?}");
     }
 }
@@ -59,14 +60,14 @@ fn a_hook_is_told_in_its_own_words() {
 
 #[test]
 fn a_missing_right_is_told() {
-    let refusal = refused(told("Gitea: User permission denied for writing."));
+    let refusal = refused(told(&Remote::new(), "Gitea: User permission denied for writing."));
     let Refusal::NotAuthorised { repo_url, message } = &refusal else { panic!("{refusal:?}") };
     assert!(repo_url.ends_with("/repo.git") && message.contains("denied for writing"), "{refusal}");
 }
 
 #[test]
 fn a_servers_own_trouble_is_no_refusal() {
-    let error = failed(told("GitLab: Internal API unreachable"));
+    let error = failed(told(&Remote::new(), "GitLab: Internal API unreachable"));
     assert!(error.contains("no answer from") && error.contains("Internal API unreachable"), "{error}");
 }
 

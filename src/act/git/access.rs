@@ -83,6 +83,51 @@ impl Access {
     }
 }
 
+/// The shortest secret that is looked for in a text: anything shorter is in many words.
+const SECRET_CHARS_MIN: usize = 4;
+
+impl Access {
+    /// The text without what must not be seen: a server may repeat what it was sent.
+    pub(crate) fn hush(&self, text: &str) -> String {
+        let mut secrets = Vec::new();
+        match &self.auth {
+            Auth::Basic { username, password } => {
+                secrets.push(password.reveal().to_owned());
+                secrets.push(base64(format!("{username}:{}", password.reveal()).as_bytes(), STANDARD, true));
+            }
+            Auth::Bearer(token) => secrets.push(token.reveal().to_owned()),
+            Auth::None | Auth::SshKey { .. } => {}
+        }
+        if let Some((_, userinfo, _)) =
+            self.proxy.as_ref().and_then(|proxy| url::split_userinfo(proxy.reveal()))
+        {
+            secrets.extend(userinfo.split_once(':').map(|(_, password)| password.to_owned()));
+        }
+        secrets.retain(|secret| secret.chars().count() >= SECRET_CHARS_MIN);
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    }
+}
+
+/// Base64's usual letters.
+pub(crate) const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Those that can stand in a URL.
+pub(crate) const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Base64 with these letters, filled up to whole groups or not.
+pub(crate) fn base64(bytes: &[u8], letters: &[u8; 64], padded: bool) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let missing = 3 - chunk.len();
+        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * missing);
+        for place in 0..=chunk.len() {
+            let index = (group >> (18 - 6 * place)) & 63;
+            text.extend(letters.get(index as usize).map(|letter| char::from(*letter)));
+        }
+        text.extend(std::iter::repeat_n('=', if padded { missing } else { 0 }));
+    }
+    text
+}
+
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Access")
@@ -130,6 +175,28 @@ mod tests {
         access.client_cert_pem = Some(Secret::new("secret"));
         let shown = format!("{access:?} {:?} {:?}", Auth::Bearer(Secret::new("secret")), access.auth);
         assert!(!shown.contains("cret"), "{shown}");
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (bytes, expected) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(bytes, STANDARD, true), expected);
+            assert_eq!(base64(bytes, URL_SAFE, false), expected.trim_end_matches('='));
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe], URL_SAFE, false), "-__-");
+    }
+
+    #[test]
+    fn what_a_server_repeats_is_hushed() {
+        let mut access = Access::new("https://ann:s3cret@git.example/a.git");
+        access.proxy = Some(Secret::new("http://p:pr0xy@proxy"));
+        assert_eq!(access.hush("s3cret, YW5uOnMzY3JldA==, pr0xy, ann"), "***, ***, ***, ann");
+        access.auth = Auth::Bearer(Secret::new("t0ken"));
+        assert_eq!(access.hush("t0ken"), "***");
+        access.auth = Auth::Basic { username: "ann".into(), password: Secret::new("a") };
+        assert_eq!(access.hush("a branch"), "a branch");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Access, Secret};
+use super::access::{Access, Secret, URL_SAFE, base64};
 use super::http;
 use super::message::one_line;
 
@@ -202,7 +202,8 @@ impl App {
             return Ok(None);
         }
         if !status.is_success() {
-            let words = one_line(&String::from_utf8_lossy(&body), WORDS_CHARS_MAX);
+            let words = String::from_utf8_lossy(&body).replace(signed.reveal(), "***");
+            let words = one_line(&words, WORDS_CHARS_MAX);
             let hint = if status == StatusCode::UNAUTHORIZED {
                 "; check `githubAppID`, the key, and this machine's clock"
             } else {
@@ -227,13 +228,13 @@ impl App {
             "exp": now + SIGNED_SECONDS,
             "iss": self.id.to_string(),
         });
-        let head = base64url(br#"{"alg":"RS256","typ":"JWT"}"#);
-        let text = format!("{head}.{}", base64url(claims.to_string().as_bytes()));
+        let head = base64(br#"{"alg":"RS256","typ":"JWT"}"#, URL_SAFE, false);
+        let text = format!("{head}.{}", base64(claims.to_string().as_bytes(), URL_SAFE, false));
         let pair = key_pair(self.key.reveal())?;
         let mut signature = vec![0; pair.public().modulus_len()];
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
             .map_err(|e| AppError::Key(e.to_string()))?;
-        Ok(Secret::new(format!("{text}.{}", base64url(&signature))))
+        Ok(Secret::new(format!("{text}.{}", base64(&signature, URL_SAFE, false))))
     }
 
     fn digest(&self, place: &str) -> [u8; 32] {
@@ -269,38 +270,9 @@ fn repository(repo_url: &str) -> Result<String, AppError> {
     }
 }
 
-/// Base64 in the alphabet of URLs, without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            let index = (group >> (18 - 6 * place)) & 63;
-            text.extend(ALPHABET.get(index as usize).map(|letter| char::from(*letter)));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64url_is_that_of_rfc_4648() {
-        for (bytes, expected) in [
-            (&b""[..], ""),
-            (b"f", "Zg"),
-            (b"fo", "Zm8"),
-            (b"foo", "Zm9v"),
-            (b"foobar", "Zm9vYmFy"),
-            (&[0xfb, 0xff, 0xfe], "-__-"),
-        ] {
-            assert_eq!(base64url(bytes), expected);
-        }
-    }
 
     #[test]
     fn the_owner_and_the_name_are_in_the_url() {

@@ -82,7 +82,8 @@ pub(crate) fn branches_for_push(session: &Arc<Session>, target: &str) -> Result<
     let http = Http::new(Arc::clone(session));
     let name = service_name(Service::ReceivePack);
     let url = session.access.url.trim_end_matches('/');
-    let names = http.list(url, name)?.list().map_err(|e| session.explain_io(&e))?;
+    let list = http.list(url, name).map_err(|failure| session.fail(failure));
+    let names = list?.list().map_err(|e| session.explain_io(&e))?;
     let base = http.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut exchange = http.exchange(&base.unwrap_or_else(|| url.to_owned()), name);
     // Not every server knows what to answer to nothing; only a plain no counts.
@@ -342,6 +343,8 @@ async fn accepted(session: &Session, response: Response, kind: &str) -> Result<R
         message += " and no credentials are known";
     }
     let words = if given.starts_with("text/html") { String::new() } else { words(response).await };
+    // Before it is cut off, so that no half of a password is left.
+    let words = session.access.hush(&words);
     if !words.trim().is_empty() {
         message = format!("{message}: {}", words.trim());
     }

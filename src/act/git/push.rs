@@ -87,7 +87,10 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
     let words = String::from_utf8_lossy(&words.into_inner()).into_owned();
     match (pushed, status.into_inner()) {
         (Ok(()), Some(None)) => PushOutcome::Pushed,
-        (_, Some(Some(reason))) => PushOutcome::Declined(Declined::new(&reason, &words)),
+        (_, Some(Some(reason))) => {
+            let hush = |text: &str| session.access.hush(text);
+            PushOutcome::Declined(Declined::new(&hush(&reason), &hush(&words)))
+        }
         (Err(e), None) if matches!(e.code(), ErrorCode::Modified | ErrorCode::NotFastForward) => {
             PushOutcome::Moved
         }

@@ -89,13 +89,15 @@ impl Session {
     }
 
     /// Notes why a transport gave up; the first reason counts.
-    pub(crate) fn fail(&self, failure: Failure) -> Failure {
+    pub(crate) fn fail(&self, mut failure: Failure) -> Failure {
+        failure.message = self.access.hush(&failure.message);
         self.failure().get_or_insert(failure).clone()
     }
 
     /// Turns libgit2's error into ours, by the transport's own reason if there is one.
     pub(crate) fn explain(&self, error: &git2::Error) -> Failure {
-        self.failure().take().unwrap_or_else(|| Failure::from_git2(error))
+        let failure = self.failure().take().unwrap_or_else(|| Failure::from_git2(error));
+        Failure { message: self.access.hush(&failure.message), ..failure }
     }
 
     /// The same for a transport that is used without libgit2.
