@@ -25,12 +25,10 @@ pub(crate) fn footprint(
     let [base, ours, theirs] = roots;
     let mut merge = Merge { attributes: Attributes::new(repo, ours), repo, conflicts: vec![], moved: false };
     let mut entries = Vec::new();
-    for path in footprint.roots() {
-        let sides = Sides {
-            base: tree::entry_at(repo, base, path)?,
-            ours: tree::entry_at(repo, ours, path)?,
-            theirs: tree::entry_at(repo, theirs, path)?,
-        };
+    let at = |root: Oid| tree::entries_at(repo, root, footprint.roots());
+    let sides = at(base)?.into_iter().zip(at(ours)?).zip(at(theirs)?);
+    for (path, ((base, ours), theirs)) in footprint.roots().iter().zip(sides) {
+        let sides = Sides { base, ours, theirs };
         let merged = merge.path(path, sides)?;
         if merged != sides.ours {
             entries.push((path.clone(), merged));

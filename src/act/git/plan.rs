@@ -244,8 +244,8 @@ pub(crate) fn merged(repo: &Repository, footprint: &Footprint, range: &Range) ->
 /// The tip's tree with the footprint exactly as it was at last good.
 fn restored(repo: &Repository, footprint: &Footprint, range: &Range) -> Result<Oid, Stop> {
     let good = repo.find_commit(range.good)?.tree_id();
-    let entries = footprint.roots().iter().map(|path| Ok((path.clone(), tree::entry_at(repo, good, path)?)));
-    let entries = entries.collect::<Result<Vec<_>, git2::Error>>()?;
+    let entries = tree::entries_at(repo, good, footprint.roots())?;
+    let entries: Vec<_> = footprint.roots().iter().cloned().zip(entries).collect();
     let tip = repo.find_commit(range.tip)?.tree_id();
     tree::put_all(repo, tip, &entries)?.map_err(Stop::Conflict)
 }

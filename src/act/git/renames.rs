@@ -42,9 +42,8 @@ pub(crate) fn merge(
         let merged = index.write_tree_to(repo)?;
         conflicts.extend(merged_by_nobody(repo, merged, [ours, theirs], attributes)?);
         if conflicts.is_empty() {
-            let entries =
-                footprint.roots().iter().map(|path| Ok((path.clone(), tree::entry_at(repo, merged, path)?)));
-            let entries = entries.collect::<Result<Vec<_>, git2::Error>>()?;
+            let entries = tree::entries_at(repo, merged, footprint.roots())?;
+            let entries: Vec<_> = footprint.roots().iter().cloned().zip(entries).collect();
             return tree::put_all(repo, whole, &entries);
         }
     }
@@ -54,8 +53,8 @@ pub(crate) fn merge(
 /// A tree that holds the footprint and nothing else.
 fn limited(repo: &Repository, footprint: &Footprint, root: Oid) -> Result<Oid, git2::Error> {
     let empty = repo.treebuilder(None)?.write()?;
-    let entries = footprint.roots().iter().map(|path| Ok((path.clone(), tree::entry_at(repo, root, path)?)));
-    let entries = entries.collect::<Result<Vec<_>, git2::Error>>()?;
+    let entries = tree::entries_at(repo, root, footprint.roots())?;
+    let entries: Vec<_> = footprint.roots().iter().cloned().zip(entries).collect();
     // No root lies in another one, so that none can stand in another's way.
     tree::put_all(repo, empty, &entries).map(|put| put.unwrap_or(empty))
 }

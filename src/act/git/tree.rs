@@ -1,5 +1,7 @@
 //! Reading and writing Git trees path by path, so that a large repository is never read as a whole.
 
+use std::collections::BTreeMap;
+
 use git2::{FileMode, ObjectType, Oid, Repository, Tree};
 
 use super::footprint::Footprint;
@@ -76,58 +78,46 @@ pub(crate) fn entry_at(repo: &Repository, root: Oid, path: &[u8]) -> Result<Opti
     Ok(Some(at))
 }
 
-/// Writes the tree that differs from `root` only at `path`; folders that become empty disappear, as in Git.
-///
-/// None means that nothing is left. `Err(path)` inside the result names a file that stands where a folder is needed.
-pub(crate) fn put(
+/// The entries at several paths; a folder that they have in common is read once, if they are sorted.
+pub(crate) fn entries_at(
     repo: &Repository,
-    root: Option<Oid>,
-    path: &[u8],
-    entry: Option<Entry>,
-) -> Result<Result<Option<Entry>, Vec<u8>>, git2::Error> {
-    let mut names = path.splitn(2, |b| *b == b'/');
-    let name = names.next().unwrap_or_default();
-    if name.is_empty() {
-        return Ok(Ok(entry));
-    }
-    let new = match names.next() {
-        None => entry,
-        Some(rest) => {
-            let old = Folder::read(repo, root)?.child(name);
-            match old {
-                Some(old) if !old.is_folder() => {
-                    return Ok(if entry.is_some() {
-                        Err(name.to_vec())
-                    } else {
-                        Ok(root.map(Entry::folder))
-                    });
-                }
-                _ => {}
-            }
-            match put(repo, old.map(|e| e.oid), rest, entry)? {
-                Ok(new) => new,
-                Err(below) => return Ok(Err([name, b"/", &below].concat())),
-            }
+    root: Oid,
+    paths: &[Vec<u8>],
+) -> Result<Vec<Option<Entry>>, git2::Error> {
+    // The folders on the way to the last path: the root, and then one for each name.
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut folders = vec![Folder::read(repo, Some(root))?];
+    let mut entries = Vec::with_capacity(paths.len());
+    for path in paths {
+        let mut parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
+        let Some(last) = parts.pop() else {
+            entries.push(Some(Entry::folder(root)));
+            continue;
+        };
+        let common = names.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+        names.truncate(common);
+        folders.truncate(common + 1);
+        for part in parts.into_iter().skip(common) {
+            let below = folders.last().and_then(|folder| folder.child(part)).filter(|e| e.is_folder());
+            folders.push(Folder::read(repo, below.map(|e| e.oid))?);
+            names.push(part);
         }
-    };
-    let old = root.map(|oid| repo.find_tree(oid)).transpose()?;
-    write(repo, old.as_ref(), &[(name.to_vec(), new)]).map(Ok)
+        entries.push(folders.last().and_then(|folder| folder.child(last)));
+    }
+    Ok(entries)
 }
 
-/// Puts several entries; the paths of files that stand where a folder is needed come back as conflicts.
+/// Writes the tree that differs from `root` only at these paths; or the files that stand where a folder is needed.
+///
+/// Folders that become empty disappear, as in Git. Each folder is written once.
 pub(crate) fn put_all(
     repo: &Repository,
     root: Oid,
     entries: &[(Vec<u8>, Option<Entry>)],
 ) -> Result<Result<Oid, Vec<Vec<u8>>>, git2::Error> {
-    let mut result = Some(Entry::folder(root));
     let mut conflicts = Vec::new();
-    for (path, entry) in entries {
-        match put(repo, result.map(|e| e.oid), path, *entry)? {
-            Ok(new) => result = new,
-            Err(file) => conflicts.push(file),
-        }
-    }
+    let entries = entries.iter().map(|(path, entry)| (path.as_slice(), *entry)).collect();
+    let result = put(repo, Some(Entry::folder(root)), entries, &[], &mut conflicts)?;
     if !conflicts.is_empty() {
         return Ok(Err(conflicts));
     }
@@ -135,6 +125,46 @@ pub(crate) fn put_all(
         Some(entry) => Ok(Ok(entry.oid)),
         None => repo.treebuilder(None)?.write().map(Ok),
     }
+}
+
+/// A path, and what is to be there.
+type Change<'p> = (&'p [u8], Option<Entry>);
+
+/// What `old`, which lies at `path`, becomes.
+fn put(
+    repo: &Repository,
+    mut old: Option<Entry>,
+    entries: Vec<Change<'_>>,
+    path: &[u8],
+    conflicts: &mut Vec<Vec<u8>>,
+) -> Result<Option<Entry>, git2::Error> {
+    let mut below: BTreeMap<&[u8], Vec<Change<'_>>> = BTreeMap::new();
+    for (rest, entry) in entries {
+        let mut names = rest.splitn(2, |b| *b == b'/');
+        match names.next().filter(|name| !name.is_empty()) {
+            Some(name) => below.entry(name).or_default().push((names.next().unwrap_or_default(), entry)),
+            None => old = entry,
+        }
+    }
+    if below.is_empty() {
+        return Ok(old);
+    }
+    if old.is_some_and(|old| !old.is_folder()) {
+        if below.values().flatten().any(|(_, entry)| entry.is_some()) {
+            conflicts.push(path.to_vec());
+        }
+        return Ok(old);
+    }
+    let folder = Folder::read(repo, old.map(|old| old.oid))?;
+    let mut changes = Vec::new();
+    for (name, entries) in below {
+        let before = folder.child(name);
+        let after = put(repo, before, entries, &join(path, name), conflicts)?;
+        if after != before {
+            changes.push((name.to_vec(), after));
+        }
+    }
+    if changes.is_empty() { Ok(old) } else { write(repo, folder.tree(), &changes) }
 }
 
 /// Writes a tree: the old one with some names set or removed; none when it is empty.
@@ -238,11 +268,10 @@ impl Snapshot {
         root: Option<Oid>,
         footprint: &Footprint,
     ) -> Result<Self, git2::Error> {
-        let entries = footprint.roots().iter().map(|path| match root {
-            Some(root) => entry_at(repo, root, path),
-            None => Ok(None),
-        });
-        Ok(Self(entries.collect::<Result<_, _>>()?))
+        match root {
+            Some(root) => entries_at(repo, root, footprint.roots()).map(Self),
+            None => Ok(Self(vec![None; footprint.roots().len()])),
+        }
     }
 
     /// The same, faster for one of many commits in a row.
@@ -276,5 +305,46 @@ impl Snapshot {
             list.extend_from_slice(format!("\0{mode:o}\0{oid}\n").as_bytes());
         }
         Oid::hash_object(ObjectType::Blob, &list).map(|oid| oid.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Many at once is the same as one after the other, whatever the order.
+    #[test]
+    fn many_paths_are_read_and_written_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repository::init_bare(dir.path()).unwrap();
+        let empty = repo.treebuilder(None).unwrap().write().unwrap();
+        let file = |text: &str| {
+            Some(Entry { mode: FileMode::Blob.into(), oid: repo.blob(text.as_bytes()).unwrap() })
+        };
+        let change = |paths: &[&str], to: Option<Entry>| -> Vec<(Vec<u8>, Option<Entry>)> {
+            paths.iter().map(|path| (path.as_bytes().to_vec(), to)).collect()
+        };
+        let files = ["a-b", "a/b/c", "a/b/d", "a/e", "f", "g/h/i"];
+        let tree = put_all(&repo, empty, &change(&files, file("x"))).unwrap().unwrap();
+        let paths =
+            ["g/h", "a", "a/b", "a/b/c", "a/b/c/d", "a-b", "a/e/f", "", "no/such", "a/b/\0", "f", "g/h/i"];
+        let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let one_by_one: Vec<_> = paths.iter().map(|path| entry_at(&repo, tree, path).unwrap()).collect();
+        assert_eq!(entries_at(&repo, tree, &paths).unwrap(), one_by_one);
+        assert_eq!(one_by_one.iter().filter(|entry| entry.is_some()).count(), 8);
+
+        let mut changes = change(&["a/b/c", "a/b/d", "g/h/i", "f/none", "no/such"], None);
+        changes.extend(change(&["j/k", "a-b"], file("y")));
+        let mut expected = tree;
+        for change in &changes {
+            expected = put_all(&repo, expected, std::slice::from_ref(change)).unwrap().unwrap();
+        }
+        assert_eq!(put_all(&repo, tree, &changes).unwrap(), Ok(expected));
+        assert_eq!(names(&[&Folder::read(&repo, Some(expected)).unwrap()]), [&b"a"[..], b"a-b", b"f", b"j"]);
+        // A file in the way, several times, and nothing left.
+        let in_the_way = change(&["f/x/y", "f/z", "a/e/x"], file("z"));
+        assert_eq!(put_all(&repo, tree, &in_the_way).unwrap(), Err(vec![b"a/e".to_vec(), b"f".to_vec()]));
+        assert_eq!(put_all(&repo, tree, &change(&files, None)).unwrap(), Ok(empty));
+        assert_eq!(put_all(&repo, tree, &change(&[""], Some(Entry::folder(empty)))).unwrap(), Ok(empty));
     }
 }
