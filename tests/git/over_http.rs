@@ -165,7 +165,7 @@ fn a_branch_whose_name_is_not_utf_8_does_no_harm() {
 #[test]
 fn a_wrong_password_is_asked_once() {
     let remote = Remote::new();
-    let access = remote.access("wrong");
+    let access = remote.access("inc0rrect");
     let outcome = remote.story.daemon.revert_with(&remote.order(), &access, Duration::from_secs(20));
     let refusal = refused(outcome);
     let Refusal::NotAuthorised { message, .. } = &refusal else { panic!("{refusal:?}") };

@@ -52,7 +52,7 @@ fn over_http_it_is_known_without_a_trace() {
     for target in ["nowhere", "v1", &remote.story.good] {
         assert!(matches!(refusal(check(&remote.access(PASSWORD), target)), Refusal::NotABranch { .. }));
     }
-    let wrong = refusal(check(&remote.access("wrong"), "main"));
+    let wrong = refusal(check(&remote.access("inc0rrect"), "main"));
     assert!(wrong.to_string().contains("wrong name or password"), "{wrong}");
 
     git(bare, &["config", "http.receivepack", "false"]);

@@ -15,8 +15,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (bare, work) = (dir.path().join("repo.git"), dir.path().join("work"));
-        git(dir.path(), &["init", "-q", "--bare", "-b", "main", bare.to_str().unwrap()]);
-        git(dir.path(), &["clone", "-q", bare.to_str().unwrap(), work.to_str().unwrap()]);
+        git(dir.path(), &["init", "-q", "--template=", "--bare", "-b", "main", bare.to_str().unwrap()]);
+        git(dir.path(), &["clone", "-q", "--template=", bare.to_str().unwrap(), work.to_str().unwrap()]);
         git(&work, &["checkout", "-q", "-B", "main"]);
         Self { dir, bare, work }
     }
