@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use super::origin::Origin;
-pub use super::rendering::{Directory, Rendering, Source, SourceKind, Tool};
+pub use super::rendering::{Directory, Rendering, Source, SourceKind, Tool, Variables};
 
 /// Names one Argo CD Application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,8 +1,6 @@
 //! The sources of an Application, and what it says of how one in Git is rendered, as far as that tells which files it
 //! takes.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 /// One source of an application.
@@ -66,8 +64,22 @@ pub struct Rendering {
     pub generate_paths: Vec<String>,
     /// Files of this source that this or another source refers to as `$name/path`; from the repository's root.
     pub referred: Vec<String>,
-    /// The variables that Argo CD puts in for `$NAME` in the names of files.
-    pub variables: BTreeMap<String, String>,
+    /// What Argo CD puts in for `$ARGOCD_APP_…` in the names of files; none when nobody knows.
+    pub variables: Option<Box<Variables>>,
+}
+
+/// What Argo CD puts in for its variables, as far as it is the same at each revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Variables {
+    /// The `AppProject`.
+    pub project: String,
+    /// The namespace that the resources go to.
+    pub namespace: String,
+    /// The repository's URL.
+    pub repo_url: String,
+    /// The branch, tag, commit or `HEAD`, as the Application writes it.
+    pub target_revision: String,
 }
 
 /// What turns files into manifests.
@@ -96,9 +108,6 @@ pub struct Directory {
     /// Folders in which Jsonnet looks for libraries, from the repository's root.
     pub libraries: Vec<String>,
 }
-
-/// How the variables begin that are another value at each revision.
-const OF_THE_REVISION: &str = "ARGOCD_APP_REVISION";
 
 /// Splits what follows a `$` into the variable's name and the rest, as Go's `os.Expand` does; no name keeps the dollar.
 fn variable(text: &str) -> (Option<&str>, &str) {
@@ -130,7 +139,7 @@ impl Rendering {
 
     /// Puts the variables in as Argo CD does: `$NAME`, `${NAME}`, `$$` for a dollar, and nothing for an unknown one.
     ///
-    /// None where it depends on the revision.
+    /// None where it depends on the revision, or on what nobody knows.
     pub fn expand(&self, text: &str) -> Option<String> {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
@@ -139,13 +148,27 @@ impl Rendering {
             let (name, left) = variable(after);
             match name {
                 None | Some("$") => expanded.push('$'),
-                Some(name) if name.starts_with(OF_THE_REVISION) => return None,
-                Some(name) => expanded.push_str(self.variables.get(name).map_or("", String::as_str)),
+                Some(name) => expanded.push_str(self.variable(name)?),
             }
             rest = left;
         }
         expanded.push_str(rest);
         Some(expanded)
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        let Some(name) = name.strip_prefix("ARGOCD_APP_") else { return Some("") };
+        let known = self.variables.as_deref();
+        match name {
+            "NAME" => self.instance.as_deref(),
+            "NAMESPACE" => known.map(|known| known.namespace.as_str()),
+            "PROJECT_NAME" => known.map(|known| known.project.as_str()),
+            "SOURCE_REPO_URL" => known.map(|known| known.repo_url.as_str()),
+            "SOURCE_PATH" => Some(self.path.as_deref().unwrap_or_default()),
+            "SOURCE_TARGET_REVISION" => known.map(|known| known.target_revision.as_str()),
+            "REVISION" | "REVISION_SHORT" | "REVISION_SHORT_8" => None,
+            _ => Some(""),
+        }
     }
 
     /// Whether only files right in the folder are read, as far as that is known without looking into it.
@@ -162,8 +185,7 @@ mod tests {
 
     #[test]
     fn variables_are_put_in_as_argo_cd_does() {
-        let variables = [("ARGOCD_APP_NAME".to_owned(), "shop".to_owned())];
-        let rendering = Rendering { variables: variables.into(), ..Rendering::default() };
+        let rendering = Rendering { instance: Some("shop".into()), ..Rendering::default() };
         let check = |text: &str, expected: Option<&str>| {
             assert_eq!(rendering.expand(text).as_deref(), expected, "{text}");
         };
@@ -173,6 +195,8 @@ mod tests {
         check("a$$ARGOCD_APP_NAME.yaml", Some("a$ARGOCD_APP_NAME.yaml"));
         check("$UNKNOWN/v.yaml", Some("/v.yaml"));
         check("${ARGOCD_APP_REVISION_SHORT}.yaml", None);
+        check("$ARGOCD_APP_NAMESPACE", None);
+        check("$ARGOCD_APP_OTHER", Some(""));
         check("é$", Some("é$"));
         check("${ARGOCD", Some("ARGOCD"));
         check("$é", Some("$é"));

@@ -204,7 +204,7 @@ fn helm_values_and_local_charts() {
         .map(str::to_owned)
         .to_vec(),
         file_parameters: vec!["../f.txt".into(), "../../x".into(), "${ARGOCD_APP_REVISION}.txt".into()],
-        variables: BTreeMap::from([("ARGOCD_APP_NAME".into(), "shop".into())]),
+        instance: Some("shop".into()),
         ..of("chart")
     };
     check(

@@ -1,12 +1,10 @@
 //! The sources of an Application and how each is rendered, in the Application's own words.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::object::{Lenient, LenientList};
-use crate::engine::facts::{Directory, Rendering, Source, SourceKind, Tool};
+use crate::engine::facts::{Directory, Rendering, Source, SourceKind, Tool, Variables};
 
 /// What the rest of the Application says about its sources.
 #[derive(Clone, Copy)]
@@ -83,8 +81,7 @@ pub(super) fn sources(values: &[Value], asked: &Asked<'_>) -> Vec<Source> {
     for (at, spec) in specs.iter().enumerate() {
         let mut source = spec.source(asked, at);
         // A chart's values may lie in Git.
-        let with_variables =
-            Rendering { variables: spec.variables(asked, &source.repo_url), ..Rendering::default() };
+        let with_variables = spec.rendering(asked, at, &source.repo_url);
         let mut own = |file: &str| match file.strip_prefix('$').and_then(|file| file.split_once('/')) {
             Some((name, path)) => match names.iter().position(|known| *known == name && !name.is_empty()) {
                 Some(of) => {
@@ -135,7 +132,7 @@ impl SourceSpec {
         if only_for_others {
             return Rendering {
                 instance: Some(asked.instance.to_owned()),
-                variables: self.variables(asked, repo_url),
+                variables: Some(Box::new(self.variables(asked, repo_url))),
                 ..Rendering::default()
             };
         }
@@ -155,7 +152,7 @@ impl SourceSpec {
             components: texts(&kustomize.components),
             patches: paths(&kustomize.patches).map(str::to_owned).collect(),
             generate_paths: split(asked.generate_paths),
-            variables: self.variables(asked, repo_url),
+            variables: Some(Box::new(self.variables(asked, repo_url))),
             // Those that the sources have among themselves come later.
             value_files: Vec::new(),
             file_parameters: Vec::new(),
@@ -182,17 +179,13 @@ impl SourceSpec {
         (values, helm.into_iter().flat_map(|helm| paths(&helm.file_parameters)))
     }
 
-    /// Those of Argo CD's own variables that are the same at each revision.
-    fn variables(&self, asked: &Asked<'_>, repo_url: &str) -> BTreeMap<String, String> {
-        let values = [
-            ("NAME", asked.instance),
-            ("NAMESPACE", asked.namespace),
-            ("PROJECT_NAME", asked.project),
-            ("SOURCE_REPO_URL", repo_url),
-            ("SOURCE_PATH", self.path.text()),
-            ("SOURCE_TARGET_REVISION", self.target_revision.text()),
-        ];
-        values.into_iter().map(|(name, value)| (format!("ARGOCD_APP_{name}"), value.to_owned())).collect()
+    fn variables(&self, asked: &Asked<'_>, repo_url: &str) -> Variables {
+        Variables {
+            project: asked.project.to_owned(),
+            namespace: asked.namespace.to_owned(),
+            repo_url: repo_url.to_owned(),
+            target_revision: self.target_revision.text().to_owned(),
+        }
     }
 }
 
