@@ -24,9 +24,10 @@ use generate::{APP, Monorepo, Size, git};
 use git_http::{GitServer, PASSWORD, USER};
 use git2::{Oid, Repository, Signature};
 use jiff::Timestamp;
+use lastgood::act::git::footprint::follow;
 use lastgood::act::git::never::Never;
 use lastgood::act::git::plan::{Found, OnConflict, Request, Rollback, plan};
-use lastgood::act::git::{Access, Auth, Footprint, Git, Identity, Secret};
+use lastgood::act::git::{Access, Auth, Git, Identity, Secret};
 use lastgood::engine::action::{Delivery, RelateOrder, RevertOrder, RevertOutcome, RevertPart};
 use lastgood::engine::facts::{AppKey, Rendering, Revision};
 use lastgood::engine::policy::RevertRules;
@@ -154,18 +155,24 @@ fn plans(mono: &Monorepo, copy: &Path) {
     }
 }
 
-/// Plans as after a start: a repository that is opened for it.
+/// Plans as after a start: a repository that is opened for it, and the footprint found in it.
 fn planned(copy: &Path, [good, bad, tip]: [Oid; 3]) -> Oid {
     let repo = Repository::open_bare(copy).unwrap();
-    let footprint = Footprint::new(&[APP]).unwrap();
     let app = AppKey::new("argocd", "app-042");
+    let followed = |commit: Oid| {
+        let tree = repo.find_commit(commit).unwrap().tree_id();
+        follow(&repo, tree, &[Rendering::plain(APP)]).unwrap()
+    };
+    let mut found = followed(bad);
+    let at_bad = found.footprint().unwrap();
+    found.unite(followed(good));
     let request = Request {
         good,
         bad,
         tip,
         branch: "main",
-        footprint: &footprint,
-        at_bad: &footprint,
+        footprint: &found.footprint().unwrap(),
+        at_bad: &at_bad,
         rollback: Some(Rollback { id: "bench", app: &app, quarantine: &[] }),
         on_conflict: OnConflict::Hold,
         never: &Never::default(),
