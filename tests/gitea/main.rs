@@ -1,4 +1,4 @@
-//! Pull requests at a real Gitea: protected branches, labels, reviewers, auto-merge, and what becomes of them.
+//! A real Gitea: what it refuses, and pull requests with labels, reviewers, auto-merge, and what becomes of them.
 //!
 //! `cargo xtask test --gitea` builds Gitea first. One serves all tests; each has a repository of its own.
 #![allow(
@@ -19,4 +19,5 @@ mod process;
 mod rundir;
 
 mod pull_requests;
+mod refusals;
 mod shop;

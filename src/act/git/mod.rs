@@ -155,7 +155,7 @@ impl Git {
     ///
     /// It opens a session for a push and pushes nothing. That shows a wrong password, a key or token that may only
     /// read, an archived repository and a missing branch. It cannot show what a server decides by the commit or the
-    /// branch: protection, hooks, required signatures.
+    /// branch: protection, hooks, required signatures. Gitea and Forgejo decide even the account's right that late.
     pub fn check_write(&self, access: &Access, target_revision: &str, deadline: Instant) -> WriteAccess {
         write_access::check(&Session::new(access, deadline), target_revision)
     }
