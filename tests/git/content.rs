@@ -1,9 +1,9 @@
 //! What the revert's commit holds.
 
-use lastgood::engine::action::RevertOutcome;
+use lastgood::engine::action::{Refusal, RevertOutcome};
 
 use super::git_repo::{World, git, run};
-use super::{Daemon, Story, TEN_LINES, order, pushed};
+use super::{Daemon, Story, TEN_LINES, order, pushed, refused};
 
 #[test]
 fn the_bad_change_is_undone_and_everything_else_stays() {
@@ -234,4 +234,17 @@ fn a_dry_run_plans_and_changes_nothing() {
     let record = super::only(record);
     assert_eq!((record.revert.as_str(), record.files.len()), (story.bad.as_str(), 1));
     assert_eq!(story.world.tip(), story.bad);
+}
+
+#[test]
+fn an_application_that_is_rendered_from_no_file_reverts_none() {
+    use lastgood::engine::facts::{Directory, Rendering};
+    let story = Story::new();
+    let directory = Directory { include: "*.none".into(), ..Directory::default() };
+    let mut order = story.order();
+    order.parts[0].renderings =
+        vec![Rendering { directory: Some(directory), ..Rendering::plain("apps/shop") }];
+    let before = story.world.tip();
+    assert!(matches!(refused(story.daemon.revert(&order)), Refusal::NothingToRevert { .. }));
+    assert_eq!(story.world.tip(), before);
 }

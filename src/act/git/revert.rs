@@ -290,8 +290,9 @@ impl Files {
     pub(crate) fn of(followed: &Followed) -> Result<Self, Trouble> {
         let footprint = match followed.footprint() {
             Ok(footprint) => footprint,
-            // The commit is not at hand, which is said by who looks for it.
-            Err(FootprintError::Empty) => Footprint::new(&[""]).map_err(unsupported)?,
+            // The commit is not at hand, which is said by who looks for it, or it is rendered from nothing at all. No
+            // tree has a `.git`, so this is a footprint without any file.
+            Err(FootprintError::Empty) => Footprint::new(&[".git"]).map_err(unsupported)?,
             Err(error) => return Err(unsupported(error).into()),
         };
         let notes = followed.notes().take(RECORD_NOTES_MAX).map(ToString::to_string).collect();
