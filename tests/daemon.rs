@@ -15,9 +15,11 @@ mod stage;
 use std::time::Duration;
 
 use lastgood::engine::analysis::{AppState, Phase};
+use lastgood::engine::entry::Kind;
 use lastgood::engine::facts::AppKey;
 use lastgood::record::state::StateStore as _;
 use lastgood::record::state::files::FileStore;
+use lastgood::run::once;
 use lastgood::sandbox::apiserver::Fault;
 use lastgood::sandbox::prometheus::Fault as PrometheusFault;
 
@@ -152,4 +154,36 @@ async fn that_nothing_could_be_pushed_is_told_before_there_is_anything_to_push()
     stage.write_policy("shop", &policy("push", ""));
     stage.policies_changed().await;
     stage.told_that_it_cannot_push("working tree is not supported").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_rolls_back_and_the_daemon_sees_it_through() {
+    let long = policy("dry-run", "").replace("duration: 1500ms", "duration: 60s");
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("dry-run", ""))]).await;
+    stage.start();
+    stage.until("LastGood").await;
+    stage.write_policy("shop", &long);
+    stage.policies_changed().await;
+    let bad = stage.deploy("v2");
+    stage.until("AnalysisBegan").await;
+    let request = stage.request("it shows the wrong prices");
+    let planned = once::plan(&request).await.unwrap();
+    assert!(matches!(kinds(&planned).last(), Some(Kind::RevertPlanned { .. })), "{planned:?}");
+    let reverts = || stage.commits_with(&format!("Lastgood-Bad: {bad}"));
+    assert_eq!(reverts(), Vec::<String>::new(), "a plan changes nothing");
+    let done = once::carry_out(&request).await.unwrap();
+    assert!(kinds(&done).any(|kind| matches!(kind, Kind::RevertPushed { .. })), "{done:?}");
+    assert_eq!(reverts().len(), 1);
+    assert_eq!(stage.commits_with("- a person: it shows the wrong prices").len(), 1);
+    stage.until("RevertLive").await;
+    stage.until("Recovered").await;
+    assert_eq!(stage.times("RevertPushed"), 0, "the daemon pushed another one\n{}", stage.told());
+    // What is good again has nothing to go back to.
+    let again = once::plan(&request).await.unwrap();
+    assert!(matches!(kinds(&again).last(), Some(Kind::HoldBegan { .. })), "{again:?}");
+    assert!(state(&stage).await.hold.is_none(), "a plan holds nothing");
+}
+
+fn kinds(told: &once::Told) -> impl Iterator<Item = &Kind> {
+    told.entries.iter().map(|entry| &entry.kind)
 }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod revert;
+pub mod rollback;
 pub mod run;
 
 use std::io::Write;
@@ -28,6 +29,8 @@ pub enum Command {
     Demo(demo::Demo),
     /// Plans a revert from a repository alone, and pushes it if asked; needs no cluster.
     Revert(revert::Revert),
+    /// Rolls a live application back as the daemon would; without `--yes` it only plans.
+    Rollback(rollback::Rollback),
     /// Runs the daemon.
     Run(run::Run),
 }
@@ -39,6 +42,7 @@ impl Cli {
             Command::Check(check) => check.run(out),
             Command::Demo(demo) => demo.run(out),
             Command::Revert(revert) => revert.run(out),
+            Command::Rollback(rollback) => rollback.run(out),
             Command::Run(run) => run.run(),
         }
     }

@@ -52,7 +52,7 @@ pub struct Run {
 
 /// Where states are kept.
 #[derive(Clone, Debug)]
-enum State {
+pub(super) enum State {
     Kube,
     Folder(PathBuf),
 }
@@ -62,6 +62,19 @@ impl FromStr for State {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(if text == "kube" { Self::Kube } else { Self::Folder(text.into()) })
+    }
+}
+
+impl State {
+    /// Opens the store.
+    pub(super) fn open(&self, clients: &Clients) -> anyhow::Result<Arc<dyn StateStore>> {
+        Ok(match self {
+            Self::Kube => Arc::new(KubeStore::new(clients.request.clone())),
+            Self::Folder(dir) => {
+                let opened = FileStore::open(dir);
+                Arc::new(opened.with_context(|| format!("cannot keep states in {}", dir.display()))?)
+            }
+        })
     }
 }
 
@@ -86,13 +99,7 @@ impl Run {
         let policies = PolicySet::load(&self.policies).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
         info!(policies = policies.len(), digest = policies.digest(), "Policies loaded.");
         let clients = Clients::infer().await?;
-        let store: Arc<dyn StateStore> = match self.state {
-            State::Kube => Arc::new(KubeStore::new(clients.request.clone())),
-            State::Folder(dir) => {
-                let opened = FileStore::open(&dir);
-                Arc::new(opened.with_context(|| format!("cannot keep states in {}", dir.display()))?)
-            }
-        };
+        let store = self.state.open(&clients)?;
         let listener = TcpListener::bind(self.listen)
             .await
             .with_context(|| format!("cannot listen on {}; choose another --listen", self.listen))?;

@@ -28,6 +28,11 @@ pub enum Event {
     },
     /// The relation of two revisions, or why it is not known.
     Related(Result<Relation, String>),
+    /// A person asks for a rollback of what runs, and says why.
+    Asked {
+        /// Why, in the person's words.
+        because: String,
+    },
     /// The daemon started, or took over, with this state: what was intended and not answered is asked for again.
     Started,
     /// Time passed: the moment of [`wake_at`](super::analysis::AppState::wake_at) or later. Spurious ones are harmless.

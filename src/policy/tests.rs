@@ -355,6 +355,52 @@ fn other_senseless_values() {
     );
 }
 
+/// Appends to a rollback and compares place, message and help of each mistake.
+#[track_caller]
+fn check_rollback(lines: &str, expected: &[&str]) {
+    let text = format!(
+        "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: shop }}\nrollback:\n  mode: push\n  {lines}\n"
+    );
+    let got = match read("p", text.as_bytes()) {
+        Ok(_) => vec![],
+        Err(mistakes) => mistakes.iter().map(super::Mistake::one_line).collect(),
+    };
+    assert_eq!(got, expected, "\n{text}");
+}
+
+#[test]
+fn what_a_revert_may_do_is_one_of_a_few_words() {
+    check_rollback("onConflict: restore\n  onNewerChange: revert\n  sharedFiles: pull-request", &[]);
+    check_rollback("onConflict: restor", &["p:5:15: unknown word `restor`; did you mean `restore`?"]);
+    check_rollback("onNewerChange: hold", &["p:5:18: unknown word `hold`; known here: `wait`, `revert`"]);
+}
+
+#[test]
+fn what_is_never_reverted_can_be_read() {
+    check_rollback(
+        "neverRevert: { paths: ['crds', '**/secret-*.yaml'], kinds: [Secret, apps/Deployment] }",
+        &[],
+    );
+    check_rollback("neverRevert: { kinds: [] }", &[]);
+    check_rollback(
+        "neverRevert: { kinds: [secrets, a/b/C] }",
+        &[
+            "p:5:26: `secrets` is not a kind; write `Kind` or `group/Kind`, such as `StorageClass` or \
+             `storage.k8s.io/StorageClass`",
+            "p:5:35: `a/b/C` is not a kind; write `Kind` or `group/Kind`, such as `StorageClass` or \
+             `storage.k8s.io/StorageClass`",
+        ],
+    );
+    check_rollback(
+        "neverRevert: { paths: ['a[', ''] }",
+        &[
+            "p:5:26: `a[` is not a glob: unclosed character class; missing ']'; globs use `*`, `**`, `?`, `[a-z]` and \
+             `{a,b}`",
+            "p:5:32: `paths` is empty",
+        ],
+    );
+}
+
 #[test]
 fn what_is_not_text_is_refused() {
     let mistakes = read("p", b"apiVersion: x\nname: \xff\n").unwrap_err();
@@ -384,6 +430,7 @@ fn defaults_are_those_of_the_reference() {
     assert_eq!((slo.failures, slo.of, slo.objective), (3, 5, Objective::Between { min: 0.0, max: 1.0 }));
     assert_eq!(policy.prometheus.as_ref().unwrap().url, "http://p");
     assert_eq!(policy.git.author_name, "lastgood");
+    assert_eq!(policy.rollback.revert, crate::engine::policy::RevertRules::default());
 }
 
 #[test]

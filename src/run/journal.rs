@@ -17,7 +17,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Where entries go.
 pub(super) struct Journal {
-    events: mpsc::Sender<Telling>,
+    // None where nobody is to be told in the cluster.
+    events: Option<mpsc::Sender<Telling>>,
     tap: Option<mpsc::UnboundedSender<Entry>>,
 }
 
@@ -38,11 +39,20 @@ impl Journal {
                 }
             }
         });
-        Self { events, tap }
+        Self { events: Some(events), tap }
+    }
+
+    /// Tells nobody but `tap`.
+    pub(super) fn aside(tap: mpsc::UnboundedSender<Entry>) -> Self {
+        Self { events: None, tap: Some(tap) }
     }
 
     /// Tells one entry.
     pub(super) fn tell(&self, entry: &Entry, uid: &str) {
+        let Some(events) = &self.events else {
+            self.tap(entry);
+            return;
+        };
         let detail = serde_json::to_string(entry).unwrap_or_else(|e| e.to_string());
         let (application, reason, sentence) = (&entry.app, entry.kind.reason(), entry.kind.to_string());
         if entry.kind.is_warning() {
@@ -50,21 +60,26 @@ impl Journal {
         } else {
             info!(%application, reason, sentence, detail, "Journal.");
         }
+        self.tap(entry);
+        let telling = Telling::Entry { entry: Box::new(entry.clone()), uid: uid.to_owned() };
+        if events.try_send(telling).is_err() {
+            warn!(%application, reason, "Too many Kubernetes Events are waiting; one is dropped.");
+        }
+    }
+
+    fn tap(&self, entry: &Entry) {
         if let Some(tap) = &self.tap {
             // Whoever listened may have heard enough.
             tap.send(entry.clone()).ok();
-        }
-        let telling = Telling::Entry { entry: Box::new(entry.clone()), uid: uid.to_owned() };
-        if self.events.try_send(telling).is_err() {
-            warn!(%application, reason, "Too many Kubernetes Events are waiting; one is dropped.");
         }
     }
 
     /// Waits, not for long, until what was told is written.
     pub(super) async fn flush(&self) {
+        let Some(events) = &self.events else { return };
         let (done, written) = oneshot::channel();
         let flush = async {
-            if self.events.send(Telling::Flush(done)).await.is_ok() {
+            if events.send(Telling::Flush(done)).await.is_ok() {
                 written.await.ok();
             }
         };

@@ -5,6 +5,7 @@
 
 mod actor;
 mod journal;
+pub mod once;
 mod perform;
 mod write_access;
 
@@ -33,6 +34,9 @@ use crate::serve::Ready;
 
 /// Facts of all applications on their way from the watches; they wait there rather than here.
 const FACTS_MAX: usize = 256;
+
+/// How long the first list of all Applications may take for a single rollback.
+const LIST_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What a daemon needs to run.
 pub struct Config {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use lastgood::cluster::Clients;
 use lastgood::engine::entry::Entry;
+use lastgood::engine::facts::AppKey;
 use lastgood::policy::{self, PolicySet};
 use lastgood::record::state::StateStore;
 use lastgood::record::state::files::FileStore;
 use lastgood::record::state::kube::KubeStore;
+use lastgood::run::once::Request;
 use lastgood::run::{self, Config};
 use lastgood::sandbox::apiserver::{EVENTS, PODS};
 use lastgood::sandbox::reconciler::Pace;
@@ -146,6 +148,21 @@ slos:
         let process = Runtime::new().unwrap();
         process.spawn(async move { run::run(config, std::future::pending()).await.unwrap() });
         self.daemon = Some((process, entries, ready));
+    }
+
+    /// What a person's rollback needs.
+    pub(crate) fn request(&self, because: &str) -> Request {
+        Request {
+            clients: Clients::new(&kube::Config::new(self.sandbox.api_url().parse().unwrap())).unwrap(),
+            namespaces: vec!["argocd".to_owned()],
+            argocd_namespace: "argocd".to_owned(),
+            cluster: "test".to_owned(),
+            policies: PolicySet::load(&self.policy_folder()).unwrap_or_else(|mistakes| panic!("{mistakes}")),
+            store: Arc::new(FileStore::open(self.dir.path().join("state")).unwrap()),
+            cache: self.dir.path().join("cache-of-a-person"),
+            app: AppKey::new("argocd", APP),
+            because: because.to_owned(),
+        }
     }
 
     /// The daemon dies between any two of its instructions.

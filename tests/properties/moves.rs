@@ -80,6 +80,9 @@ pub(crate) enum Outcome {
     Conflict,
     Refused,
     Failed,
+    Shared,
+    Newer,
+    Partly,
 }
 
 fn any_revision() -> impl Strategy<Value = u8> {
@@ -206,6 +209,9 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::Conflict),
         1 => Just(Outcome::Refused),
         2 => Just(Outcome::Failed),
+        1 => Just(Outcome::Shared),
+        1 => Just(Outcome::Newer),
+        1 => Just(Outcome::Partly),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use lastgood::engine::action::{
     Action, Delivery, MeasureOrder, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
-    RevertedPart, Round,
+    RevertedPart, Round, Standing, Touched,
 };
 use lastgood::engine::analysis::{App, Seen};
 use lastgood::engine::decide::{Context, Step, step};
@@ -238,6 +238,21 @@ impl World {
                 RevertOutcome::Refused(Refusal::Declined { branch: "main".into(), message: long })
             }
             Outcome::Failed => RevertOutcome::Failed { error: long },
+            Outcome::Shared => {
+                let app = AppKey::new("argocd", "blog");
+                let standing =
+                    if self.reverts.is_multiple_of(2) { Standing::Undecided } else { Standing::Well };
+                RevertOutcome::Shared { with: vec![Touched { app, standing }] }
+            }
+            Outcome::Newer => {
+                let revision = revision(self.reverts % 5);
+                RevertOutcome::Newer { revision, branch: "main".into() }
+            }
+            Outcome::Partly => {
+                self.reverts += 1;
+                let RevertRecord { parts, .. } = record(revision(self.reverts));
+                RevertOutcome::Partly { done: parts, missing: vec!["https://x".into()], reason: long }
+            }
         }
     }
 

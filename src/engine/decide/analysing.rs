@@ -284,7 +284,7 @@ impl Turn<'_> {
         true
     }
 
-    fn end_degraded(&mut self, analysis: &Analysis, breaches: Vec<Breach>) -> bool {
+    pub(super) fn end_degraded(&mut self, analysis: &Analysis, breaches: Vec<Breach>) -> bool {
         let took = elapsed(analysis.began_at, self.context.now);
         let verdict = Verdict::Degraded(breaches.clone());
         self.record(Kind::AnalysisEnded { revisions: analysis.revisions.clone(), verdict, took });

@@ -6,6 +6,7 @@
 
 mod adopting;
 mod analysing;
+mod asked;
 mod confirming;
 mod reverting;
 
@@ -98,6 +99,7 @@ impl Turn<'_> {
             Event::Measured { round, answers } => self.absorb_answers(round, &answers),
             Event::Reverted { rollback, outcome } => self.reverted(&rollback, outcome),
             Event::Related(relation) => self.related(relation),
+            Event::Asked { because } => self.asked(because),
             Event::Started => self.resume(),
             Event::Tick => {}
         }

@@ -23,6 +23,8 @@ pub enum Signal {
     Rollout,
     /// A Prometheus query, by its name in the policy.
     Slo(String),
+    /// A person, who asked for the rollback.
+    Person,
 }
 
 impl fmt::Display for Signal {
@@ -31,6 +33,7 @@ impl fmt::Display for Signal {
             Self::Sync => f.write_str("sync"),
             Self::Rollout => f.write_str("rollout"),
             Self::Slo(name) => write!(f, "slo `{name}`"),
+            Self::Person => f.write_str("a person"),
         }
     }
 }

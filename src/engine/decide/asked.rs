@@ -1,0 +1,45 @@
+//! A rollback that a person asks for: the person is the evidence, and every guard still counts.
+
+use super::{Turn, newer_operation};
+use crate::engine::analysis::{Bad, Phase};
+use crate::engine::judge::{Breach, Signal};
+
+impl Turn<'_> {
+    /// Begins a rollback of what runs, as if an analysis had ended degraded.
+    ///
+    /// Nothing happens where there is nothing to roll back yet, where it is being rolled back already, and where
+    /// Argo CD has synced something that was not looked at yet.
+    pub(super) fn asked(&mut self, because: String) {
+        let Some(application) = &self.app.seen.application else { return };
+        if newer_operation(application, &self.app).is_some() {
+            return;
+        }
+        // Said by whoever may, once, and nobody saw it before.
+        let breach =
+            Breach { signal: Signal::Person, why: because, failing: 1, needed: 1, passing_before: 1 };
+        match &self.app.state.phase {
+            Phase::Analysing(analysis) => {
+                let analysis = (**analysis).clone();
+                self.end_degraded(&analysis, vec![breach]);
+            }
+            Phase::Idle { current } => {
+                let revisions = current.clone();
+                let operation = self.app.state.operation.as_ref().filter(|o| o.revisions == revisions);
+                let good = self.app.state.last_good.as_ref().filter(|good| good.revisions == revisions);
+                let digest = operation
+                    .map(|operation| &operation.spec_digest)
+                    .filter(|digest| !digest.is_empty())
+                    .or(good.map(|good| &good.spec_digest));
+                let bad = Bad {
+                    spec_digest: digest.unwrap_or(&application.spec_digest).clone(),
+                    synced_at: operation.map_or(self.context.now, |operation| operation.started_at),
+                    degraded_at: self.context.now,
+                    breaches: vec![breach],
+                    revisions,
+                };
+                self.begin_rollback(bad);
+            }
+            Phase::New | Phase::Adopting(_) | Phase::Reverting(_) | Phase::Confirming(_) => {}
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One rollback that a person asks for, with the daemon's own engine, acts and records.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{Shared, journal, perform, write_access};
+use crate::act::git::Git;
+use crate::cluster::Clients;
+use crate::engine::action::Action;
+use crate::engine::analysis::{App, AppState, Phase, Seen};
+use crate::engine::decide::{Context, step};
+use crate::engine::entry::Entry;
+use crate::engine::event::Event;
+use crate::engine::facts::{AppKey, ApplicationFacts};
+use crate::engine::fleet::Fleet;
+use crate::engine::policy::{Mode, Policy};
+use crate::observe::argocd;
+use crate::observe::slo::Slos;
+use crate::policy::{Match, PolicySet};
+use crate::record::state::{Document, StateStore, Summary, Version};
+
+/// Answers that are taken in before it is given up; a rollback that a daemon would have to repeat is left to it.
+const ANSWERS_MAX: u32 = 3;
+
+/// What is needed to roll an application back once.
+pub struct Request {
+    /// The Kubernetes API.
+    pub clients: Clients,
+    /// The namespaces whose Applications are looked at; none means all.
+    pub namespaces: Vec<String>,
+    /// The namespace of Argo CD's Secrets, and of the policies' own Secrets.
+    pub argocd_namespace: String,
+    /// Names the cluster in commits.
+    pub cluster: String,
+    /// The policies.
+    pub policies: PolicySet,
+    /// Where states are kept.
+    pub store: Arc<dyn StateStore>,
+    /// Where copies of repositories are kept.
+    pub cache: PathBuf,
+    /// Which application.
+    pub app: AppKey,
+    /// Why, in the person's words.
+    pub because: String,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Told {
+    /// What was decided and done, oldest first; nothing where the engine had nothing to do.
+    pub entries: Vec<Entry>,
+    /// What is going on with the application now.
+    pub phase: Phase,
+}
+
+/// An application as the command found it.
+struct Found {
+    facts: Box<ApplicationFacts>,
+    policy: Policy,
+    state: AppState,
+    version: Option<Version>,
+}
+
+/// Plans the rollback, and changes nothing.
+///
+/// # Errors
+/// When something that it takes to decide is not known.
+pub async fn plan(request: &Request) -> anyhow::Result<Told> {
+    let (found, fleet) = look(request).await?;
+    drive(request, found, fleet, Mode::DryRun).await
+}
+
+/// Carries the rollback out; a daemon goes on from there.
+///
+/// # Errors
+/// When something that it takes to decide is not known, or the intent could not be written down.
+pub async fn carry_out(request: &Request) -> anyhow::Result<Told> {
+    let (found, fleet) = look(request).await?;
+    drive(request, found, fleet, Mode::Push).await
+}
+
+/// Reads the application, its policy and its state, and how all others do.
+async fn look(request: &Request) -> anyhow::Result<(Found, Fleet)> {
+    let mut fleet = Fleet::default();
+    let mut found = None;
+    for facts in applications(request).await? {
+        fleet.place(&facts);
+        let policy = match request.policies.for_application(&facts) {
+            Match::One(policy) => Some(policy),
+            Match::Ambiguous(names) if facts.app == request.app => {
+                bail!("several policies claim {}: {}", request.app, names.join(", "));
+            }
+            Match::None | Match::Ambiguous(_) => None,
+        };
+        let Some(policy) = policy else {
+            if facts.app == request.app {
+                bail!("no policy selects {}", request.app);
+            }
+            continue;
+        };
+        let (state, version) = state(request, &facts).await?;
+        fleet.note(&facts.app, &state);
+        if facts.app == request.app {
+            found = Some(Found { facts, policy: (*policy).clone(), state, version });
+        }
+    }
+    let found = found.with_context(|| format!("there is no Application {}", request.app))?;
+    Ok((found, fleet))
+}
+
+/// All Applications as they are now.
+async fn applications(request: &Request) -> anyhow::Result<Vec<Box<ApplicationFacts>>> {
+    let (tx, mut seen) = mpsc::channel(super::FACTS_MAX);
+    let watching = tokio::spawn(argocd::watch(request.clients.watch.clone(), request.namespaces.clone(), tx));
+    let mut all: Vec<Box<ApplicationFacts>> = Vec::new();
+    let listed = tokio::time::timeout(super::LIST_MAX, async {
+        while let Some(seen) = seen.recv().await {
+            match seen {
+                argocd::Seen::Application(facts) => all.push(facts),
+                argocd::Seen::Gone(app) => all.retain(|known| known.app != app),
+                argocd::Seen::Ready => return true,
+            }
+        }
+        false
+    });
+    let listed = listed.await;
+    watching.abort();
+    match listed {
+        Ok(true) => Ok(all),
+        Ok(false) | Err(_) => bail!("the Applications could not be listed within {:?}", super::LIST_MAX),
+    }
+}
+
+async fn state(request: &Request, facts: &ApplicationFacts) -> anyhow::Result<(AppState, Option<Version>)> {
+    let Some(stored) = request.store.load(&facts.app).await? else { return Ok((AppState::default(), None)) };
+    if stored.uid != facts.uid {
+        return Ok((AppState::default(), None));
+    }
+    let state = serde_json::from_value(stored.document.state)
+        .with_context(|| format!("the saved state of {} cannot be read", facts.app))?;
+    Ok((state, Some(stored.version)))
+}
+
+/// Asks the engine, saves what it intends, and does it, until nothing more is to be done at once.
+async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> anyhow::Result<Told> {
+    let Found { facts, mut policy, state, mut version } = found;
+    let saves = mode == Mode::Push;
+    // What the person says counts more than the policy's own mode.
+    policy.mode = mode;
+    let policy = Arc::new(policy);
+    let others_degraded = fleet.others_degraded(&request.app, state.phase.current(), Timestamp::now());
+    let (shared, mut told) = shared(request, fleet, saves)?;
+    let uid = facts.uid.clone();
+    let mut app = App { state, seen: Seen { application: Some(facts), rollout: None } };
+    let mut event = Event::Asked { because: request.because.clone() };
+    for _ in 0..ANSWERS_MAX {
+        let (now, cluster) = (Timestamp::now(), request.cluster.as_str());
+        let context = Context { policy: &policy, cluster, now, others_degraded };
+        let before = app.state.clone();
+        let step = step(&request.app, app, event, &context);
+        if saves && step.app.state != before {
+            version = Some(save(request, &uid, &step.app.state, version.as_ref()).await?);
+        }
+        for entry in &step.entries {
+            shared.journal.tell(entry, &uid);
+        }
+        app = step.app;
+        let mut answer = None;
+        // A plan asks Git, and touches nothing else.
+        let asks = |action: &Action| matches!(action, Action::Revert(_));
+        for action in step.actions.into_iter().filter(|action| saves || asks(action)) {
+            let (shared, key, policy) = (Arc::clone(&shared), request.app.clone(), Arc::clone(&policy));
+            let done = perform::perform(shared, key, policy, action).await;
+            answer = answer.or(done.filter(|event| matches!(event, Event::Reverted { .. })));
+        }
+        match answer {
+            Some(answer) => event = answer,
+            None => break,
+        }
+    }
+    shared.journal.flush().await;
+    drop(shared);
+    let mut entries = Vec::new();
+    while let Ok(entry) = told.try_recv() {
+        entries.push(entry);
+    }
+    Ok(Told { entries, phase: app.state.phase })
+}
+
+fn shared(
+    request: &Request,
+    fleet: Fleet,
+    tells: bool,
+) -> anyhow::Result<(Arc<Shared>, mpsc::UnboundedReceiver<Entry>)> {
+    let (tap, told) = mpsc::unbounded_channel();
+    let git = Git::new(&request.cache)
+        .with_context(|| format!("cannot keep copies of repositories in {}", request.cache.display()))?;
+    let journal = if tells {
+        journal::Journal::start(request.clients.request.clone(), Some(tap))
+    } else {
+        journal::Journal::aside(tap)
+    };
+    let shared = Shared {
+        clients: request.clients.clone(),
+        argocd_namespace: request.argocd_namespace.clone(),
+        cluster: request.cluster.clone(),
+        store: Arc::clone(&request.store),
+        git: Arc::new(git),
+        slos: Slos::new().context("cannot make the HTTP client for Prometheus")?,
+        fleet: Mutex::new(fleet),
+        journal,
+        write_checks: write_access::Checks::default(),
+    };
+    Ok((Arc::new(shared), told))
+}
+
+/// Writes down what is meant before it is done; somebody else's newer state is never overwritten.
+async fn save(
+    request: &Request,
+    uid: &str,
+    state: &AppState,
+    expect: Option<&Version>,
+) -> anyhow::Result<Version> {
+    let summary = Summary {
+        phase: state.phase.name().to_owned(),
+        revision: state.phase.current().map(ToString::to_string).unwrap_or_default(),
+        last_good: state.last_good.as_ref().map(|good| good.revisions.to_string()).unwrap_or_default(),
+        reason: format!("a person asked for a rollback: {}", request.because),
+    };
+    let document = Document { summary, state: serde_json::to_value(state)? };
+    Ok(request.store.save(&request.app, uid, &document, expect).await?)
+}
