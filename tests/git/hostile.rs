@@ -459,14 +459,6 @@ fn a_push_whose_answer_makes_no_sense_is_not_taken_for_done() {
             ]
             .concat(),
         ),
-        (
-            "not UTF-8",
-            [
-                report(&[&b"000eunpack ok\n"[..], &line(b"ng refs/heads/main caf\xe9\n"), FLUSH].concat()),
-                FLUSH.to_vec(),
-            ]
-            .concat(),
-        ),
         ("a flood of words and no status", [huge.concat(), FLUSH.to_vec()].concat()),
     ];
     for (name, answer) in answers {
@@ -478,6 +470,18 @@ fn a_push_whose_answer_makes_no_sense_is_not_taken_for_done() {
         assert!(error.contains(&server.url()), "{name}: {error}");
         assert_eq!(story.world.tip(), story.bad, "{name}");
     }
+}
+
+#[test]
+fn a_refusal_that_is_not_utf8_is_a_refusal() {
+    let story = Story::new();
+    let answer = [&b"000eunpack ok\n"[..], &line(b"ng refs/heads/main caf\xe9\n"), FLUSH].concat();
+    let server = nearly_real(&story, move |request, stream, _| {
+        is_last_push(request).then(|| stream.ok(&kind(request), &answer))
+    });
+    let refusal = super::refused(ask(&server, &story));
+    assert!(refusal.to_string().contains("caf\u{fffd}"), "{refusal}");
+    assert_eq!(story.world.tip(), story.bad);
 }
 
 #[test]

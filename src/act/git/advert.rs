@@ -189,8 +189,8 @@ impl<R: Read> Filtered<R> {
         Self { inner, filter: Filter::new(wanted), ready: io::Cursor::default(), fail: Box::new(fail) }
     }
 
-    /// Reads to the end of the list; gives the references that were kept.
-    pub(crate) fn list(&mut self) -> io::Result<Vec<String>> {
+    /// Reads to the end of the list; gives the references that were kept, each with what it stands at.
+    pub(crate) fn list(&mut self) -> io::Result<Vec<(String, String)>> {
         let mut text = Vec::new();
         let mut chunk = vec![0; CHUNK_BYTES];
         while !self.filter.is_done() {
@@ -202,15 +202,15 @@ impl<R: Read> Filtered<R> {
             let bytes = chunk.get(..read).unwrap_or_default();
             self.filter.feed(bytes, &mut text).map_err(&self.fail)?;
         }
-        let mut names = Vec::new();
+        let mut kept = Vec::new();
         let mut rest = text.as_slice();
         while let Ok(Some(length)) = line_length(rest) {
             let Some((line, after)) = rest.split_at_checked(length) else { break };
             let found = line.get(LENGTH_CHARS..).and_then(reference);
-            names.extend(found.map(|(_, name)| String::from_utf8_lossy(name).into_owned()));
+            kept.extend(found.map(|(id, name)| (String::from_utf8_lossy(name).into_owned(), id.to_owned())));
             rest = after;
         }
-        Ok(names)
+        Ok(kept)
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
         }
         assert!(results.windows(2).all(|two| two[0] == two[1]));
         let mut again = Filtered::new(results[0].as_slice(), wanted.clone(), |f| io::Error::other(f.message));
-        again.list().unwrap()
+        again.list().unwrap().into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]

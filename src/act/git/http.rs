@@ -11,11 +11,10 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, NoProxy, Proxy, Response, StatusCode, Url, redirect};
 
 use super::access::{Access, Auth, Secret};
-use super::advert::{Filtered, Wanted};
+use super::advert::Filtered;
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
 use super::tls;
 use super::transport::{Session, runtime};
-use super::write_access;
 
 /// Redirects that are followed; a moved repository needs one, a moved host one more.
 const REDIRECTS_MAX: u32 = 3;
@@ -76,21 +75,17 @@ impl SmartSubtransport for Http {
     }
 }
 
-/// Opens a session for a push and pushes nothing; gives the branches that were asked about.
-pub(crate) fn branches_for_push(session: &Arc<Session>, target: &str) -> Result<Vec<String>, Failure> {
-    session.begin(Wanted::target(target));
+/// Opens a session for a push; gives the references that it is about, and where to go on.
+pub(crate) fn open_push(
+    session: &Arc<Session>,
+) -> Result<(Vec<(String, String)>, impl Read + Write), Failure> {
     let http = Http::new(Arc::clone(session));
     let name = service_name(Service::ReceivePack);
     let url = session.access.url.trim_end_matches('/');
     let list = http.list(url, name).map_err(|failure| session.fail(failure));
-    let names = list?.list().map_err(|e| session.explain_io(&e))?;
+    let kept = list?.list().map_err(|e| session.explain_io(&e))?;
     let base = http.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut exchange = http.exchange(&base.unwrap_or_else(|| url.to_owned()), name);
-    // Not every server knows what to answer to nothing; only a plain no counts.
-    match write_access::say_nothing(&mut exchange).map_err(|e| session.explain_io(&e)) {
-        Err(failure) if failure.class == Class::NotAuthorised => Err(failure),
-        _ => Ok(names),
-    }
+    Ok((kept, http.exchange(&base.unwrap_or_else(|| url.to_owned()), name)))
 }
 
 fn service_name(service: Service) -> &'static str {
@@ -387,6 +382,7 @@ pub(crate) fn causes(error: &reqwest::Error) -> String {
 mod tests {
     use std::time::Instant;
 
+    use super::super::advert::Wanted;
     use super::super::transport;
     use super::*;
 

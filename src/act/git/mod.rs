@@ -32,6 +32,7 @@ mod tls;
 mod transport;
 mod tree;
 pub(crate) mod url;
+mod wire;
 mod write_access;
 
 use std::collections::HashMap;

@@ -95,7 +95,7 @@ impl Call<'_> {
     fn on_side_branch(
         &self,
         repo: &Repository,
-        session: &Session,
+        session: &Arc<Session>,
         side: &str,
         tip: Oid,
     ) -> Result<Option<(Oid, Oid)>, Trouble> {

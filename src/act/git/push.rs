@@ -1,15 +1,17 @@
 //! Pushes one commit to one branch, if the branch is still where the plan found it.
 
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{Read, Write};
+use std::sync::Arc;
 
-use git2::{ErrorClass, ErrorCode, Oid, PushOptions, RemoteCallbacks, Repository};
+use git2::{ErrorCode, Oid, Repository};
 
 use super::advert::Wanted;
-use super::declined::{Declined, HEARD_BYTES_MAX};
+use super::declined::Declined;
 use super::error::{Class, Failure};
 use super::transport::Session;
 use super::url::Scheme;
+use super::wire::{self, Answer};
+use super::{http, ssh};
 
 /// What became of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +31,13 @@ pub(crate) enum PushOutcome {
 /// Pushes `new` to the branch, which must be at `expected`, or must not exist if that is zero. Never forces.
 pub(crate) fn push(
     repo: &Repository,
-    session: &Session,
+    session: &Arc<Session>,
     branch: &str,
     new: Oid,
     expected: Oid,
 ) -> PushOutcome {
     let reference = format!("refs/heads/{branch}");
-    // What the server has need not be sent; the branch and what the commit stands on are enough to know that.
-    let parents = repo.find_commit(new).map(|new| new.parent_ids().collect::<Vec<_>>()).unwrap_or_default();
-    let ids = parents.iter().map(ToString::to_string).collect();
-    session.begin(Wanted { names: vec![reference.clone()], ids });
+    session.begin(Wanted { names: vec![reference.clone()], ids: Vec::new() });
     if Scheme::of(&session.access.url) == Some(Scheme::Local) {
         return match local(repo, &session.access.url, &reference, new, expected) {
             Ok(()) => PushOutcome::Pushed,
@@ -46,62 +45,59 @@ pub(crate) fn push(
             Err(e) => PushOutcome::Unknown(session.explain(&e)),
         };
     }
-    // libgit2's binding panics on a status that is not UTF-8, after the push was answered.
-    match catch_unwind(AssertUnwindSafe(|| remote(repo, session, &reference, new, expected))) {
-        Ok(outcome) => outcome,
-        Err(_) => PushOutcome::Unknown(Failure::new(Class::Other, "the server's answer is not UTF-8")),
-    }
+    remote(repo, session, &reference, new, expected).unwrap_or_else(|failure| match failure.class {
+        Class::NotAuthorised => PushOutcome::NotAuthorised(failure.message),
+        _ => PushOutcome::Unknown(failure),
+    })
 }
 
-fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expected: Oid) -> PushOutcome {
-    // None until the server has spoken: silence is no success.
-    let status: RefCell<Option<Option<String>>> = RefCell::new(None);
-    let words: RefCell<Vec<u8>> = RefCell::new(Vec::new());
-    let mut callbacks = RemoteCallbacks::new();
-    callbacks.push_negotiation(|updates| {
-        let as_planned = |u: &git2::PushUpdate<'_>| u.src() == expected && u.dst() == new;
-        if updates.len() == 1 && updates.iter().all(as_planned) {
-            return Ok(());
+fn remote(
+    repo: &Repository,
+    session: &Arc<Session>,
+    reference: &str,
+    new: Oid,
+    expected: Oid,
+) -> Result<PushOutcome, Failure> {
+    let pack = wire::pack(repo, new).map_err(|e| session.explain(&e))?;
+    let answer = if Scheme::of(&session.access.url) == Some(Scheme::Ssh) {
+        let (kept, stream) = ssh::open_push(session)?;
+        send(session, &kept, stream, reference, [expected, new], &pack)?
+    } else {
+        let (kept, stream) = http::open_push(session)?;
+        send(session, &kept, stream, reference, [expected, new], &pack)?
+    };
+    // A server may repeat what it was sent.
+    let hush = |text: &str| session.access.hush(text);
+    Ok(match answer {
+        None => PushOutcome::Moved,
+        Some(Answer::Done) => PushOutcome::Pushed,
+        Some(Answer::Declined { why, words }) => {
+            PushOutcome::Declined(Declined::new(&hush(&why), &hush(&words)))
         }
-        let moved = "the branch moved between fetch and push";
-        Err(git2::Error::new(ErrorCode::Modified, ErrorClass::Reference, moved))
-    });
-    callbacks.push_update_reference(|name, message| {
-        if name == reference {
-            *status.borrow_mut() = Some(message.map(str::to_owned));
+        Some(Answer::Silence(words)) => {
+            let why = "the server did not say what became of the push";
+            let why = if words.is_empty() { why.to_owned() } else { format!("{why}: {}", hush(&words)) };
+            PushOutcome::Unknown(Failure::new(Class::Other, why))
         }
-        Ok(())
-    });
-    callbacks.sideband_progress(|text| {
-        let mut words = words.borrow_mut();
-        let room = HEARD_BYTES_MAX.saturating_sub(words.len());
-        words.extend(text.iter().take(room));
-        true
-    });
-    let mut options = PushOptions::new();
-    options.remote_callbacks(callbacks);
-    let pushed = repo
-        .remote_anonymous(&session.access.url)
-        .and_then(|mut remote| remote.push(&[format!("{new}:{reference}")], Some(&mut options)));
-    drop(options);
-    let words = String::from_utf8_lossy(&words.into_inner()).into_owned();
-    match (pushed, status.into_inner()) {
-        (Ok(()), Some(None)) => PushOutcome::Pushed,
-        (_, Some(Some(reason))) => {
-            let hush = |text: &str| session.access.hush(text);
-            PushOutcome::Declined(Declined::new(&hush(&reason), &hush(&words)))
-        }
-        (Err(e), None) if matches!(e.code(), ErrorCode::Modified | ErrorCode::NotFastForward) => {
-            PushOutcome::Moved
-        }
-        (Err(e), _) => match session.explain(&e) {
-            failure if failure.class == Class::NotAuthorised => PushOutcome::NotAuthorised(failure.message),
-            failure => PushOutcome::Unknown(failure),
-        },
-        (Ok(()), None) => {
-            PushOutcome::Unknown(Failure::new(Class::Other, "the server did not say what became of the push"))
-        }
+    })
+}
+
+/// Sends if the branch is where it is expected; the server compares again when it moves it.
+fn send(
+    session: &Session,
+    kept: &[(String, String)],
+    mut stream: impl Read + Write,
+    reference: &str,
+    [expected, new]: [Oid; 2],
+    pack: &[u8],
+) -> Result<Option<Answer>, Failure> {
+    let found = kept.iter().find(|(name, _)| name == reference).map(|(_, id)| id.as_str());
+    let expected_id = expected.to_string();
+    if found != (!expected.is_zero()).then_some(expected_id.as_str()) {
+        return Ok(None);
     }
+    let sent = wire::send(&mut stream, reference, [expected, new], pack);
+    sent.map(Some).map_err(|e| session.explain_io(&e))
 }
 
 /// Pushes into a repository on the same disk.
@@ -109,15 +105,7 @@ fn remote(repo: &Repository, session: &Session, reference: &str, new: Oid, expec
 /// libgit2's own local push sets the branch whatever it holds by then; this compares and swaps under the lock.
 fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid) -> Result<(), git2::Error> {
     let there = open_local(url)?;
-    let mut walk = repo.revwalk()?;
-    walk.push(new)?;
-    for known in repo.find_commit(new)?.parent_ids().chain((!expected.is_zero()).then_some(expected)) {
-        walk.hide(known)?;
-    }
-    let mut pack = repo.packbuilder()?;
-    pack.insert_walk(&mut walk)?;
-    let mut bytes = git2::Buf::new();
-    pack.write_buf(&mut bytes)?;
+    let bytes = wire::pack(repo, new)?;
     let odb = there.odb()?;
     let mut writer = odb.packwriter()?;
     std::io::Write::write_all(&mut writer, &bytes).map_err(|e| git2::Error::from_str(&e.to_string()))?;

@@ -303,7 +303,7 @@ impl Files {
 /// Pushes, and looks at the branch afterwards; false when somebody else was faster.
 fn push_and_look(
     repo: &Repository,
-    session: &Session,
+    session: &Arc<Session>,
     branch: &str,
     new: Oid,
     tip: Oid,

@@ -11,11 +11,10 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 use super::access::{Access, Auth};
-use super::advert::{Filtered, Wanted};
+use super::advert::Filtered;
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
 use super::transport::{Session, runtime};
 use super::url::SshAddress;
-use super::write_access;
 
 /// Bytes taken from one connection, as over HTTP.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -110,17 +109,15 @@ impl Ssh {
     }
 }
 
-/// Opens a session for a push and pushes nothing; gives the branches that were asked about.
-pub(crate) fn branches_for_push(session: &Arc<Session>, target: &str) -> Result<Vec<String>, Failure> {
-    session.begin(Wanted::target(target));
+/// Opens a session for a push; gives the references that it is about, and where to go on.
+pub(crate) fn open_push(
+    session: &Arc<Session>,
+) -> Result<(Vec<(String, String)>, impl Read + Write), Failure> {
     let ssh = Ssh::new(Arc::clone(session));
-    let mut stream = ssh.filtered(ssh.start(Service::ReceivePack)?);
-    let names = stream.list().map_err(|e| session.explain_io(&e))?;
-    // The server has said yes; that it ends in an odd way changes nothing.
-    match write_access::say_nothing(&mut stream).map_err(|e| session.explain_io(&e)) {
-        Err(failure) if failure.class == Class::NotAuthorised => Err(failure),
-        _ => Ok(names),
-    }
+    let pipe = ssh.start(Service::ReceivePack).map_err(|failure| session.fail(failure))?;
+    let mut stream = ssh.filtered(pipe);
+    let kept = stream.list().map_err(|e| session.explain_io(&e))?;
+    Ok((kept, stream))
 }
 
 impl SmartSubtransport for Ssh {

@@ -29,6 +29,10 @@ impl Entry {
         self.mode == i32::from(FileMode::Blob) || self.mode == i32::from(FileMode::BlobExecutable)
     }
 
+    pub(crate) fn is_submodule(self) -> bool {
+        self.mode == i32::from(FileMode::Commit)
+    }
+
     fn of(entry: &git2::TreeEntry<'_>) -> Self {
         Self { mode: entry.filemode(), oid: entry.id() }
     }

@@ -4,6 +4,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::advert::Wanted;
 use super::error::{Class, Failure, GitError};
 use super::transport::Session;
 use super::url::{Scheme, redact};
@@ -11,7 +12,7 @@ use super::{http, push, ssh};
 use crate::engine::action::Refusal;
 
 /// A push of no commands at all. Git itself asks so before it sends a large pack.
-pub(crate) const NO_COMMANDS: &[u8] = b"0000";
+const NO_COMMANDS: &[u8] = b"0000";
 /// Bytes of an answer to nothing that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
@@ -32,8 +33,14 @@ pub(crate) fn check(session: &Arc<Session>, target: &str) -> WriteAccess {
     let url = &session.access.url;
     let checked = match Scheme::of(url) {
         Some(Scheme::Local) => local(url),
-        Some(Scheme::Http) => http::branches_for_push(session, target),
-        Some(Scheme::Ssh) => ssh::branches_for_push(session, target),
+        Some(Scheme::Http) => {
+            session.begin(Wanted::target(target));
+            http::open_push(session).and_then(|(kept, stream)| say_nothing(session, kept, stream))
+        }
+        Some(Scheme::Ssh) => {
+            session.begin(Wanted::target(target));
+            ssh::open_push(session).and_then(|(kept, stream)| say_nothing(session, kept, stream))
+        }
         None => {
             let reason = format!("`{}` is not an HTTP, SSH or file URL", redact(url));
             return WriteAccess::Refused(Refusal::Unsupported { reason });
@@ -57,11 +64,19 @@ fn is_among(names: &[String], target: &str) -> bool {
     names.iter().any(|name| name.strip_prefix("refs/heads/") == Some(branch))
 }
 
-/// Reads what a server says to nothing; it need not say anything.
-pub(crate) fn say_nothing(stream: &mut (impl io::Read + io::Write)) -> io::Result<()> {
-    stream.write_all(NO_COMMANDS)?;
-    stream.flush()?;
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut Vec::new()).map(drop)
+/// Pushes nothing; gives the names of the references that were kept.
+fn say_nothing(
+    session: &Session,
+    kept: Vec<(String, String)>,
+    mut stream: impl io::Read + io::Write,
+) -> Result<Vec<String>, Failure> {
+    let said = stream.write_all(NO_COMMANDS).and_then(|()| stream.flush());
+    let said = said.and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut Vec::new()));
+    // Not every server knows what to answer to nothing, or ends well after it; only a plain no counts.
+    match said.map_err(|e| session.explain_io(&e)) {
+        Err(failure) if failure.class == Class::NotAuthorised => Err(failure),
+        _ => Ok(kept.into_iter().map(|(name, _)| name).collect()),
+    }
 }
 
 /// Whether a repository on the same disk can be written to; gives its branches.

@@ -3,6 +3,7 @@
 mod report;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use git2::{ErrorCode, Oid, Repository};
@@ -90,7 +91,12 @@ fn open(url: &str) -> Result<Repository, Failure> {
     })
 }
 
-fn run(repo: &Repository, wish: &Wish<'_>, session: &Session, in_place: bool) -> Result<Report, Trouble> {
+fn run(
+    repo: &Repository,
+    wish: &Wish<'_>,
+    session: &Arc<Session>,
+    in_place: bool,
+) -> Result<Report, Trouble> {
     if in_place && wish.push.is_some() && !repo.is_bare() {
         let why = "it has a working tree, and a push would leave that behind; name the bare repository or its server";
         return Err(Failure::new(Class::Other, why).into());
