@@ -164,6 +164,7 @@ fn the_moves_reach_every_phase() {
         "Degraded",
         "Inconclusive",
         "RevertPushed",
+        "RevertWaits",
         "RevertLive",
         "Recovered",
         "HoldBegan",

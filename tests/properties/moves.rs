@@ -204,7 +204,7 @@ fn any_rollout() -> impl Strategy<Value = Rollout> {
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
-        5 => Just(Outcome::Pushed),
+        12 => Just(Outcome::Pushed),
         2 => Just(Outcome::Already),
         1 => Just(Outcome::Conflict),
         1 => Just(Outcome::Refused),
