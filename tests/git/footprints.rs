@@ -150,6 +150,21 @@ fn everything_a_kustomization_refers_to() {
 }
 
 #[test]
+fn kustomizations_are_written_in_many_ways() {
+    for text in [
+        "resources:\r\n- ../x.yaml\r\n# a comment\r\n",
+        "\u{feff}resources: [../x.yaml]\n",
+        "---\nresources:\n  - ../x.yaml # it\n...\n",
+        "{\"resources\": [\"../x.yaml\"]}",
+        "resources:\n- &x ../x.yaml\n- *x\nresources:\n- '../x.yaml'\n",
+        "images:\n- name: a\n  newTag: 1.10\n  newName: ~\nnamePrefix: 08\nresources:\n- >-\n  ../x.yaml\n",
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\ngeneratorOptions:\n  disableNameSuffixHash: yes\nresources: [./../app/../x.yaml]",
+    ] {
+        check(&[("app/kustomization.yaml", text), ("x.yaml", "")], &of("app"), &["app/", "x.yaml"], &[]);
+    }
+}
+
+#[test]
 fn remote_bases_are_named() {
     let files = [(
         "app/kustomization.yaml",
@@ -261,6 +276,9 @@ fn values_named_in_the_folder_take_the_place_of_the_applications() {
     check(&files, &rendering, &["c/", "c.yaml", "p.txt"], &[]);
     check(&files[..2], &rendering, &["b.yaml", "c/", "p.txt"], &[]);
     check(&files[..1], &rendering, &["a.yaml", "c/"], &[]);
+    // What is null there is none.
+    let nothing = [files[0], ("c/.argocd-source.yaml", "helm: { valueFiles: null }\nkustomize: null")];
+    check(&nothing, &rendering, &["c/"], &[]);
     // Offline nobody knows the application's name.
     check(&files, &of("c"), &["c/", "c.yaml", "p.txt"], &[]);
 }

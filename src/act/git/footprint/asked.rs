@@ -60,12 +60,20 @@ pub(super) fn merge(rendering: &mut Rendering, file: &Value) {
         }
     }
     rendering.tool = rendering.tool.or(named.first().copied());
+    // A list that is null there is empty.
     let paths = |field: &Value, list: &str| -> Option<Vec<String>> {
-        let list = field.get(list)?.as_array()?;
-        Some(list.iter().filter_map(|item| yaml::text(item, "path")).map(str::to_owned).collect())
+        let list = field.get(list).filter(|list| list.is_array() || list.is_null())?;
+        Some(
+            list.as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|item| yaml::text(item, "path"))
+                .map(str::to_owned)
+                .collect(),
+        )
     };
     let texts = |field: &Value, list: &str| -> Option<Vec<String>> {
-        field.get(list)?.as_array()?;
+        field.get(list).filter(|list| list.is_array() || list.is_null())?;
         Some(yaml::texts(field, list).map(str::to_owned).collect())
     };
     if let Some(helm) = file.get("helm") {
