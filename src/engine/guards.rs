@@ -56,7 +56,12 @@ fn changed_sources(
 ) -> Result<Vec<RevertPart>, Why> {
     let no = |reason: String| Err(Why::SourceNotRevertible { reason });
     if application.hydrated {
-        return no("its manifests are hydrated from another branch".to_owned());
+        return no(match &application.dry {
+            Some(dry) => {
+                format!("its manifests are hydrated from `{}` of {}", dry.target_revision, dry.repo_url)
+            }
+            None => "its manifests are hydrated from another branch".to_owned(),
+        });
     }
     let (sources, then, now) = (application.sources.len(), good.revisions.len(), bad.len());
     if then != now || sources != now {
@@ -141,7 +146,8 @@ fn spec_is_the_same(
     if good.spec_digest != bad_spec_digest || application.spec_digest != bad_spec_digest {
         let urls: BTreeSet<&str> =
             application.sources.iter().map(|source| source.repo_url.as_str()).collect();
-        return Err(Why::SpecChanged { repo_url: urls.into_iter().collect::<Vec<_>>().join(", ") });
+        let repo_url = urls.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Why::SpecChanged { repo_url, written_by: application.parent.clone() });
     }
     Ok(())
 }
@@ -167,7 +173,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
-    use crate::engine::facts::Source;
+    use crate::engine::facts::{AppKey, Origin, Source};
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -269,6 +275,13 @@ mod tests {
     #[test]
     fn what_is_not_in_git_cannot_be_reverted() {
         check(|case| case.application.hydrated = true, "hydrated from another branch");
+        check(
+            |case| {
+                case.application.hydrated = true;
+                case.application.dry = case.application.sources.first().cloned();
+            },
+            "hydrated from `main` of https://git.example.com/shop.git",
+        );
         check(|case| case.application.sources.clear(), "had 1 sources at last good, 1 at bad, and has 0");
         check(sources(&["x"], "a", "bc"), "had 1 sources at last good, 2 at bad, and has 1");
         let chart = || SourceKind::Chart { chart: "shop".into() };
@@ -287,6 +300,13 @@ mod tests {
     #[test]
     fn a_changed_specification_is_not_undone_in_its_repository() {
         check(|case| case.spec_digest = "another", "source specification changed");
+        check(
+            |case| {
+                case.spec_digest = "another";
+                case.application.parent = Some(Origin::ApplicationSet(AppKey::new("argocd", "shops")));
+            },
+            ", but where ApplicationSet argocd/shops has it from",
+        );
     }
 
     #[test]

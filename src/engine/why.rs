@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Refusal, Touched};
-use super::facts::{Revision, Revisions};
+use super::facts::{Origin, Revision, Revisions};
 use super::time::human;
 
 /// Why the daemon does not act.
@@ -48,12 +48,12 @@ pub enum Why {
         reason: String,
     },
     /// The Application's own specification changed since last good.
-    #[error(
-        "the Application's own source specification changed since last good: the change is not (only) in {repo_url}"
-    )]
+    #[error("the Application's own source specification changed since last good: the change is not (only) in {repo_url}{}", writer(written_by.as_ref()))]
     SpecChanged {
         /// The repository of its manifests.
         repo_url: String,
+        /// What writes the specification.
+        written_by: Option<Origin>,
     },
     /// Other applications are rendered from the same files.
     #[error("the revert would change files that other applications are rendered from as well: {}", list(with.iter(), ", "))]
@@ -191,6 +191,10 @@ impl Why {
             }
         }
     }
+}
+
+fn writer(origin: Option<&Origin>) -> String {
+    origin.map(|origin| format!(", but where {origin} has it from")).unwrap_or_default()
 }
 
 /// Whatever it is, one after the other.
