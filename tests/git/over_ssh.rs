@@ -93,15 +93,19 @@ impl Sshd {
 
     /// Lets the key `user` read only, in GitHub's words.
     pub(super) fn read_only(&self) {
-        let script = self.dir.path().join("read-only");
         let words = "ERROR: The key you are authenticating with has been marked as read only.";
-        let body = format!(
+        self.force(&format!(
             "case \"$SSH_ORIGINAL_COMMAND\" in git-receive-pack*) echo '{words}' >&2; exit 1;; esac\n\
-             eval exec \"$SSH_ORIGINAL_COMMAND\"\n"
-        );
-        std::fs::write(&script, body).unwrap();
+             eval exec \"$SSH_ORIGINAL_COMMAND\""
+        ));
+    }
+
+    /// Runs this script instead of what the key `user` asks for.
+    fn force(&self, script: &str) {
+        let file = self.dir.path().join("forced");
+        std::fs::write(&file, format!("{script}\n")).unwrap();
         let key = text(&self.dir.path().join("user.pub"));
-        let line = format!("command=\"sh {}\" {key}", script.display());
+        let line = format!("command=\"sh {}\" {key}", file.display());
         std::fs::write(self.dir.path().join("authorized_keys"), line).unwrap();
     }
 }
@@ -192,6 +196,34 @@ fn a_key_that_may_only_read_is_told() {
     let Refusal::NotAuthorised { message, .. } = &refusal else { panic!("{refusal:?}") };
     assert!(message.contains("marked as read only"), "{message}");
     assert_eq!(story.world.tip(), story.bad);
+}
+
+#[test]
+fn a_server_that_means_no_good_is_left_in_time() {
+    let Some(sshd) = Sshd::start() else { return };
+    let url = sshd.url(Path::new("/a.git"));
+    let id = "1".repeat(40);
+    let within = Duration::from_millis(1500);
+    for (script, expected) in [
+        // Each ends with its connection.
+        ("exec cat >/dev/null", "the time was up"),
+        ("printf 00; exec cat >/dev/null", "the time was up"),
+        ("exec yes 003f", ""),
+        ("exec cat /dev/zero", "not in Git's protocol"),
+        ("exec yes 'words without an end' >&2", "the time was up"),
+        ("echo Welcome", "not in Git's protocol"),
+        ("exit 0", ""),
+        ("echo 'the disk is full' >&2; exit 1", "the disk is full"),
+        ("kill -9 $$", ""),
+    ] {
+        sshd.force(script);
+        let started = Instant::now();
+        let outcome =
+            super::Daemon::new().revert_with(&order(&url, &id, &id), &sshd.access(&url, "user"), within);
+        let error = failed(outcome);
+        assert!(error.contains(&url) && error.contains(expected), "{script}: {error}");
+        assert!(started.elapsed() < within + Duration::from_secs(6), "{script}: {:?}", started.elapsed());
+    }
 }
 
 #[test]
