@@ -1,7 +1,7 @@
 //! Newer changes that may be the fix, and other applications that are rendered from the same files.
 
 use lastgood::engine::action::{Other, RevertOrder, RevertOutcome, Standing, Touched};
-use lastgood::engine::facts::{AppKey, Revision};
+use lastgood::engine::facts::{AppKey, Rendering, Revision};
 use lastgood::engine::policy::{OnNewerChange, SharedFiles};
 
 use super::git_repo::git;
@@ -39,6 +39,19 @@ fn a_newer_change_of_the_same_files_may_be_the_fix() {
     // Also where it changed the same lines.
     let conflict = story.world.change("apps/shop/a.yaml", TEN_LINES.replace("3\n", "drei\n"));
     assert_eq!(newer(story.daemon.revert(&order)), conflict);
+}
+
+#[test]
+fn the_fix_may_be_a_file_that_was_not_there_before() {
+    let story = Story::new();
+    let mut order = waiting(&story);
+    order.parts[0].renderings = vec![Rendering::plain("apps/shop")];
+    story.world.change("apps/shop/README.md", "no manifest");
+    let fix = story.world.change("apps/shop/config.yaml", "a fix\n");
+    assert_eq!(newer(story.daemon.revert(&order)), fix);
+    order.rules.on_newer_change = OnNewerChange::Revert;
+    pushed(story.daemon.revert(&order));
+    assert_eq!(story.world.text("apps/shop/config.yaml"), "a fix\n");
 }
 
 #[test]

@@ -196,7 +196,10 @@ impl Call<'_> {
         if self.order.rules.on_newer_change == OnNewerChange::Revert {
             return Ok(None);
         }
-        let mut history = History::new(repo, request.footprint);
+        // The fix may be a file that was not there before, which only the tip is rendered from.
+        let commits = [request.good, request.bad, request.tip];
+        let files = Files::of(&followed(repo, &commits, &self.part.renderings)?)?;
+        let mut history = History::new(repo, &files.footprint);
         if history.snapshot(request.tip)? == history.snapshot(request.bad)? {
             return Ok(None);
         }
