@@ -11,6 +11,7 @@
     reason = "a benchmark prints, and rounds"
 )]
 
+use lastgood::engine::forge::{ForgeRules, ProposalRules};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -170,9 +171,11 @@ fn policy() -> Policy {
             reverts_per_day: 3,
             others_degraded: 3,
             revert: RevertRules::default(),
+            proposals: ProposalRules::default(),
         },
         git: GitRules {
             secret: None,
+            forge: ForgeRules::default(),
             author_name: "lastgood".into(),
             author_email: "lastgood@bench".into(),
             signing_secret: None,

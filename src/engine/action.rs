@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{AppKey, Rendering, Revision};
+use super::forge::{ProposedPart, WithdrawOrder};
 use super::policy::RevertRules;
 
 /// One thing to do for one application.
@@ -17,6 +18,8 @@ pub enum Action {
     Revert(Box<RevertOrder>),
     /// Find out how two revisions are related; answered by [`Event::Related`](super::event::Event::Related).
     Relate(RelateOrder),
+    /// Close pull requests that are needless; answered by [`Event::Withdrawn`](super::event::Event::Withdrawn).
+    Withdraw(Box<WithdrawOrder>),
     /// Ask Argo CD to compare with Git now.
     Refresh,
     /// End the running sync operation if it is still the one that started at this time.
@@ -86,7 +89,7 @@ pub struct RevertOrder {
 impl RevertOrder {
     /// Whether anything is to be pushed.
     pub fn pushes(&self) -> bool {
-        self.mode == Delivery::Push && !self.only_look
+        self.mode != Delivery::DryRun && !self.only_look
     }
 }
 
@@ -96,6 +99,11 @@ impl RevertOrder {
 pub enum Delivery {
     /// To the branch.
     Push,
+    /// To a side branch, and from there by a pull request.
+    PullRequest {
+        /// Whether the pull request is known to be as it shall be: then it is only looked at.
+        complete: bool,
+    },
     /// Plan only.
     DryRun,
 }
@@ -212,6 +220,8 @@ pub enum RevertOutcome {
     AlreadyReverted(RevertRecord),
     /// A dry run: this would have been pushed.
     Planned(RevertRecord),
+    /// It waits to be merged.
+    Proposed(Box<Proposed>),
     /// It was only looked for, and is not there.
     NotThere,
     /// Commits after bad changed the same lines.
@@ -257,6 +267,18 @@ pub struct RevertRecord {
     pub parts: Vec<RevertedPart>,
     /// Other applications that are rendered from files that it changes.
     pub touches: Vec<Touched>,
+}
+
+/// A revert that waits to be merged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposed {
+    /// What it does; its commits are those of the side branches.
+    pub record: RevertRecord,
+    /// The pull requests, one for each repository that does not have it yet.
+    pub parts: Vec<ProposedPart>,
+    /// What was asked of the forge and did not work; none of it keeps it from being merged.
+    pub remarks: Vec<String>,
 }
 
 /// What was undone in one repository and branch.
@@ -442,6 +464,12 @@ pub enum Refusal {
         /// What is wrong with which key.
         reason: String,
     },
+    /// There can be no pull request: the forge is not known, or no token for it.
+    #[error("no pull request can be opened: {reason}")]
+    NoPullRequest {
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// A repository of a kind that cannot be handled.
     #[error("the repository cannot be handled: {reason}")]
     Unsupported {
@@ -467,6 +495,7 @@ impl Refusal {
             Self::HookDeclined { .. } => {
                 "Revert by hand as the server's rule wants it; then let lastgood's commits pass that rule."
             }
+            Self::NoPullRequest { .. } => "Revert by hand; then give lastgood a token for the forge.",
             Self::NotAuthorised { .. } => {
                 "Revert by hand; then give lastgood credentials that may push (a Secret of type `repository-write`)."
             }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Relation, RevertOrder, RevertRecord, Round, Standing};
 use super::entry::{LastGoodFrom, WaitsFor, Why};
 use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts};
+use super::forge::ProposedPart;
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
 use super::judge::sync::Attempts;
@@ -50,6 +51,9 @@ pub struct AppState {
     pub operation: Option<OperationId>,
     /// Whether the newest operation that ended had failed.
     pub sync_failed: bool,
+    /// What was proposed and may still be open, oldest first, at most [`PROPOSALS_MAX`].
+    #[serde(default)]
+    pub proposals: Vec<Proposal>,
 }
 
 /// Tells one operation from another; Argo CD's times have a resolution of one second.
@@ -66,6 +70,37 @@ pub struct OperationId {
 
 /// Rollbacks remembered for one application: bounds the state object; a loop shows long before.
 pub const PAST_REVERTS_MAX: usize = 20;
+
+/// Proposals remembered for one application: bounds the state object; more than one is rare.
+pub const PROPOSALS_MAX: usize = 5;
+
+/// A revert that was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposal {
+    /// Names the rollback.
+    pub rollback: String,
+    /// The `AppProject`, for Argo CD's choice of credentials.
+    pub project: String,
+    /// What was proposed in each repository.
+    pub parts: Vec<ProposedPart>,
+    /// When it was first known to be open.
+    pub at: Timestamp,
+    /// Why it is needless, once it is.
+    pub needless: Option<Needless>,
+}
+
+/// A proposal is to be withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Needless {
+    /// Why, for a comment.
+    pub why: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When to try again, unless an answer comes.
+    pub retry_at: Timestamp,
+}
 
 impl OperationId {
     /// The id of this operation, which syncs to these revisions.
@@ -105,6 +140,7 @@ impl Phase {
             Self::Adopting(_) => "Adopting",
             Self::Idle { .. } => "Watching",
             Self::Analysing(_) => "Analysing",
+            Self::Reverting(r) if r.waits_for_merge() => "Proposed",
             Self::Reverting(_) => "Reverting",
             Self::Confirming(_) => "Confirming",
         }
@@ -274,6 +310,11 @@ impl Reverting {
     pub fn waits_for_newer(&self) -> bool {
         matches!(&self.waiting, Some(Waiting { what: WaitsFor::Newer { .. }, .. }))
     }
+
+    /// Whether it waits for people or the forge to merge it.
+    pub fn waits_for_merge(&self) -> bool {
+        matches!(&self.waiting, Some(Waiting { what: WaitsFor::Merge { .. }, .. }))
+    }
 }
 
 /// A revert waits for something else.
@@ -354,6 +395,11 @@ impl AppState {
     ///
     /// None means that it waits for an event: between syncs there is no work.
     pub fn wake_at(&self, policy: &super::policy::Policy) -> Option<Timestamp> {
+        let needless = self.proposals.iter().filter_map(|one| one.needless.as_ref()).map(|n| n.retry_at);
+        self.phase_wakes_at(policy).into_iter().chain(needless).min()
+    }
+
+    fn phase_wakes_at(&self, policy: &super::policy::Policy) -> Option<Timestamp> {
         match &self.phase {
             Phase::New | Phase::Idle { .. } => None,
             Phase::Adopting(a) => Some(a.next_round_at),

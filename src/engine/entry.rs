@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Delivery, RevertOrder, RevertRecord, RevertedPart, Touched};
 use super::facts::{AppKey, Revision, Revisions};
+use super::forge::{PullRequest, PullRequestState};
 use super::judge::{Breach, Verdict};
 use super::time::human;
 pub use super::why::Why;
@@ -81,6 +82,35 @@ pub enum Kind {
         rollback: String,
         /// For what.
         what: WaitsFor,
+    },
+    /// A protected branch, or files that others share: a pull request takes the place of the push.
+    PullRequestInstead {
+        /// The rollback.
+        rollback: String,
+        /// Why.
+        because: String,
+    },
+    /// A pull request was opened, or one that was there adopted.
+    PullRequestOpened {
+        /// The rollback.
+        rollback: String,
+        /// What it would do.
+        record: RevertRecord,
+        /// The pull requests, one for each repository.
+        pull_requests: Vec<PullRequest>,
+        /// What was asked of the forge and did not work.
+        remarks: Vec<String>,
+        /// How long after the verdict.
+        took: Duration,
+    },
+    /// A pull request was found to be merged, or was closed since it is needless.
+    PullRequestEnded {
+        /// The rollback.
+        rollback: String,
+        /// It.
+        pull_request: PullRequest,
+        /// Why it is needless.
+        because: String,
     },
     /// The intent was given up before anything was pushed.
     RevertAbandoned {
@@ -165,6 +195,12 @@ pub enum WaitsFor {
         /// The branch.
         branch: String,
     },
+    /// That its pull requests are merged.
+    #[error("{} is to be merged", list(pull_requests.iter().map(|one| &one.url), ", "))]
+    Merge {
+        /// Them.
+        pull_requests: Vec<PullRequest>,
+    },
 }
 
 /// Why an intent to revert was given up.
@@ -241,6 +277,9 @@ impl Kind {
             Self::RevertIntended { .. } => "RevertIntended",
             Self::RevertRetried { .. } => "RevertRetried",
             Self::RevertWaits { .. } => "RevertWaits",
+            Self::PullRequestInstead { .. } => "PullRequestInstead",
+            Self::PullRequestOpened { .. } => "PullRequestOpened",
+            Self::PullRequestEnded { .. } => "PullRequestEnded",
             Self::RevertAbandoned { .. } => "RevertAbandoned",
             Self::RevertPlanned { .. } => "RevertPlanned",
             Self::RevertPushed { .. } => "RevertPushed",
@@ -260,6 +299,8 @@ impl Kind {
             Self::RevertIntended { .. }
             | Self::RevertRetried { .. }
             | Self::RevertWaits { .. }
+            | Self::PullRequestInstead { .. }
+            | Self::PullRequestOpened { .. }
             | Self::RevertAbandoned { .. }
             | Self::RevertPlanned { .. }
             | Self::RevertPushed { .. }
@@ -270,6 +311,7 @@ impl Kind {
             | Self::AnalysisBegan { .. }
             | Self::AnalysisSuperseded { .. }
             | Self::RevertLive { .. }
+            | Self::PullRequestEnded { .. }
             | Self::Recovered { .. }
             | Self::HoldEnded { .. } => false,
         }
@@ -301,6 +343,7 @@ impl fmt::Display for Kind {
             Self::RevertIntended { order, breaches, .. } => {
                 let verb = match order.mode {
                     Delivery::Push => "reverting",
+                    Delivery::PullRequest { .. } => "proposing to revert",
                     Delivery::DryRun => "would revert",
                 };
                 let signals = list(breaches.iter().map(|b| &b.signal), ", ");
@@ -312,6 +355,15 @@ impl fmt::Display for Kind {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")
             }
             Self::RevertWaits { what, .. } => write!(f, "the revert waits: {what}"),
+            Self::PullRequestInstead { because: why, .. } => write!(f, "no push but a pull request: {why}"),
+            Self::PullRequestOpened { record, pull_requests, remarks, took, .. } => {
+                opened(f, record, pull_requests, remarks, *took)
+            }
+            Self::PullRequestEnded { pull_request: PullRequest { url, state, .. }, because, .. } => {
+                let closed = format!("is closed: {because}");
+                let merged = matches!(state, PullRequestState::Merged { .. });
+                write!(f, "{url} {}", if merged { "was merged" } else { &closed })
+            }
             Self::RevertAbandoned { because, .. } => write!(f, "nothing was pushed: {because}"),
             Self::RevertPlanned { record } => {
                 let part = |p: &RevertedPart| format!("{} on {}", p.files.join(", "), place(record, p));
@@ -376,6 +428,23 @@ impl fmt::Display for Kind {
 fn place(record: &RevertRecord, part: &RevertedPart) -> String {
     let (branch, repo_url) = (&part.branch, &part.repo_url);
     if record.parts.len() == 1 { format!("`{branch}`") } else { format!("`{branch}` of {repo_url}") }
+}
+
+fn opened(
+    f: &mut fmt::Formatter<'_>,
+    record: &RevertRecord,
+    pull_requests: &[PullRequest],
+    remarks: &[String],
+    took: Duration,
+) -> fmt::Result {
+    let part = |p: &RevertedPart| format!("{} on `{}`", p.bad.short(), p.branch);
+    let reverts = list(record.parts.iter().map(part), " and ");
+    let urls = list(pull_requests.iter().map(|one| &one.url), " and ");
+    write!(f, "{urls} would revert {reverts}, {} ms after the verdict", took.as_millis())?;
+    for remark in remarks {
+        write!(f, "; {remark}")?;
+    }
+    Ok(())
 }
 
 fn ended(

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::action::{Relation, RevertOutcome, Round};
 use super::facts::{ApplicationFacts, Reading, RolloutFacts};
+use super::forge::PullRequest;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -25,6 +26,13 @@ pub enum Event {
         rollback: String,
         /// What became of it.
         outcome: RevertOutcome,
+    },
+    /// Pull requests were closed, or found to be merged: what became of each, or why that is not known.
+    Withdrawn {
+        /// The rollback that they were for.
+        rollback: String,
+        /// What became of them.
+        outcome: Result<Vec<PullRequest>, String>,
     },
     /// The relation of two revisions, or why it is not known.
     Related(Result<Relation, String>),

@@ -9,6 +9,7 @@ use super::facts::{
     AppKey, ApplicationFacts, HealthStatus, Operation, OperationPhase, Rendering, Revision, Revisions,
     Source, SourceKind, SyncStatus,
 };
+use super::forge::{ForgeRules, ProposalRules};
 use super::policy::{GitRules, Mode, Policy, RevertRules, RollbackRules, RolloutRules};
 
 /// The time `second` of every table.
@@ -99,9 +100,11 @@ pub(crate) fn policy() -> Policy {
             reverts_per_day: 2,
             others_degraded: 3,
             revert: RevertRules::default(),
+            proposals: ProposalRules::default(),
         },
         git: GitRules {
             secret: None,
+            forge: ForgeRules::default(),
             author_name: "lastgood".into(),
             author_email: "lastgood@test".into(),
             signing_secret: None,

@@ -4,6 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::Revision;
+
+/// What the names of side branches begin with.
+pub const SIDE_BRANCHES: &str = "lastgood/";
+
 /// A kind of forge, by the API that it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForgeKind {
@@ -63,6 +68,55 @@ pub enum PullRequestState {
     },
     /// It was closed and not merged.
     Closed,
+}
+
+/// What pull requests are like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposalRules {
+    /// Whether a push that a protected branch refuses becomes a pull request.
+    pub if_protected: bool,
+    /// Labels to put on it.
+    pub labels: Vec<String>,
+    /// Who is asked for a review: people, or teams as `organisation/team`.
+    pub reviewers: Vec<String>,
+    /// Whether and how the forge shall merge it by itself, once its own rules allow.
+    pub auto_merge: Option<MergeMethod>,
+}
+
+impl Default for ProposalRules {
+    fn default() -> Self {
+        Self { if_protected: true, labels: Vec::new(), reviewers: Vec::new(), auto_merge: None }
+    }
+}
+
+/// A revert in one repository that waits to be merged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProposedPart {
+    /// The repository, as the Application writes it.
+    pub repo_url: String,
+    /// The branch that is to change.
+    pub base: String,
+    /// The side branch that holds the revert.
+    pub branch: String,
+    /// The revert on it.
+    pub commit: Revision,
+    /// The pull request.
+    pub pull_request: PullRequest,
+}
+
+/// Pull requests that are needless now: to be closed if they are open, and their branches removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WithdrawOrder {
+    /// The rollback that they are for.
+    pub rollback: String,
+    /// The `AppProject`, for Argo CD's choice of credentials.
+    pub project: String,
+    /// What was proposed.
+    pub parts: Vec<ProposedPart>,
+    /// Why, for a comment.
+    pub why: String,
 }
 
 impl fmt::Display for ForgeKind {

@@ -32,7 +32,7 @@ impl fmt::Display for Violation {
 
 type Law = fn(&[Entry], &Policy) -> Result<(), Violation>;
 
-const LAWS: [Law; 9] = [
+const LAWS: [Law; 10] = [
     one_revert_for_one_range,
     no_rollback_of_a_rollback,
     only_on_evidence,
@@ -40,6 +40,7 @@ const LAWS: [Law; 9] = [
     not_against_the_environment,
     nobody_elses_files,
     every_degraded_verdict_has_a_consequence,
+    one_pull_request_for_one_rollback,
     intent_before_outcome,
     nothing_on_hold_and_nothing_beyond_the_budget,
 ];
@@ -85,6 +86,20 @@ fn one_revert_for_one_range(journal: &[Entry], _: &Policy) -> Result<(), Violati
         if let Some((_, first, _)) = ours.iter().take(i).find(|(other, _, _)| other == bad) {
             return broken(3, format!("{bad} was reverted twice, by {first} and {revert}"));
         }
+    }
+    Ok(())
+}
+
+/// Law 3 for pull requests: never two for one rollback in one repository.
+fn one_pull_request_for_one_rollback(journal: &[Entry], _: &Policy) -> Result<(), Violation> {
+    let mut known: Vec<(&String, Vec<&String>)> = Vec::new();
+    for entry in journal {
+        let Kind::PullRequestOpened { rollback, pull_requests, .. } = &entry.kind else { continue };
+        let urls: Vec<&String> = pull_requests.iter().map(|one| &one.url).collect();
+        if let Some((_, first)) = known.iter().find(|(other, first)| *other == rollback && *first != urls) {
+            return broken(3, format!("{rollback} was proposed twice, as {first:?} and {urls:?}"));
+        }
+        known.push((rollback, urls));
     }
     Ok(())
 }
@@ -207,6 +222,12 @@ fn intent_before_outcome(journal: &[Entry], _: &Policy) -> Result<(), Violation>
                 let begun = open.take();
                 if begun.is_none_or(|order| order.rollback != *rollback || order.mode == Delivery::DryRun) {
                     return broken(11, format!("rollback {rollback} was pushed without an intent"));
+                }
+            }
+            Kind::PullRequestOpened { rollback, .. } => {
+                let begun = open.is_some_and(|o| o.rollback == *rollback && o.mode != Delivery::DryRun);
+                if !begun {
+                    return broken(11, format!("rollback {rollback} was proposed without an intent"));
                 }
             }
             Kind::RevertPlanned { .. } => {

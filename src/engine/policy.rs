@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forge::{ForgeRules, ProposalRules};
 use super::template::Template;
 
 /// The rules that hold for an application.
@@ -39,6 +40,8 @@ pub struct Policy {
 pub enum Mode {
     /// Push the revert.
     Push,
+    /// Propose the revert in a pull request.
+    PullRequest,
     /// Plan the revert, say what would be pushed, push nothing.
     DryRun,
 }
@@ -120,6 +123,8 @@ pub struct RollbackRules {
     pub others_degraded: u32,
     /// What a revert may do.
     pub revert: RevertRules,
+    /// What pull requests are like.
+    pub proposals: ProposalRules,
 }
 
 /// What a revert may do.
@@ -201,6 +206,8 @@ pub enum SharedFiles {
 pub struct GitRules {
     /// The Secret with credentials, in Argo CD's namespace; none means Argo CD's own repository Secrets.
     pub secret: Option<String>,
+    /// How pull requests are opened.
+    pub forge: ForgeRules,
     /// The name on revert commits.
     pub author_name: String,
     /// The address on revert commits.

@@ -89,6 +89,12 @@ pub enum Why {
         /// Why they have not.
         reason: String,
     },
+    /// Somebody closed the pull request without merging it.
+    #[error("the pull request {url} was closed and not merged")]
+    PullRequestClosed {
+        /// Its address.
+        url: String,
+    },
     /// Too many rollbacks in 24 hours.
     #[error("{count} rollbacks within 24 hours is the limit: a loop is likelier than bad commits")]
     Budget {
@@ -184,6 +190,7 @@ impl Why {
                 "Look at what the applications share: nodes, network, DNS, a dependency."
             }
             Self::Conflict { .. } => "Revert by hand, or push a fix.",
+            Self::PullRequestClosed { .. } => "Somebody decided against it: push a fix, or revert by hand.",
             Self::Refused { refusal } => refusal.advice(),
             Self::PushFailed { .. } => "Revert by hand; then see to what stopped the push.",
             Self::NotLive { .. } => {

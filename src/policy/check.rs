@@ -70,6 +70,7 @@ pub fn check(file: &PolicyFile) -> Vec<Finding> {
     variables(file, &mut report);
     slo::slos(file, &mut report);
     never_revert(file, &mut report);
+    pull_request(file, &mut report);
     git(file, &mut report);
     report.0
 }
@@ -207,29 +208,35 @@ fn prometheus(file: &PolicyFile, report: &mut Report) {
         return;
     };
     let path = keys(&["prometheus", "url"]);
+    if let Some(url) = web_url(&prometheus.url, &path, "http://prometheus.monitoring:9090", report)
+        && url.path().contains("/api/v1")
+    {
+        report.add(&path, "the URL holds `/api/v1`, which is added by lastgood", "give the base URL only");
+    }
+}
+
+/// The URL, if it is one of a server and holds no secret; says what is wrong with it otherwise.
+fn web_url(url: &str, path: &[Step], example: &str, report: &mut Report) -> Option<http::Uri> {
     // No message repeats the URL, since what is wrong with it may be a password.
-    let Ok(url) = prometheus.url.parse::<http::Uri>() else {
-        report.add(&path, "this is not a URL", "write it like `http://prometheus.monitoring:9090`");
-        return;
+    let Ok(url) = url.parse::<http::Uri>() else {
+        report.add(path, "this is not a URL", format!("write it like `{example}`"));
+        return None;
     };
     let authority = url.authority().map_or("", http::uri::Authority::as_str);
     if !matches!(url.scheme_str(), Some("http" | "https")) {
-        report.add(
-            &path,
-            "the URL is neither `http://` nor `https://`",
-            "write it like `http://prometheus.monitoring:9090`",
-        );
+        report.add(path, "the URL is neither `http://` nor `https://`", format!("write it like `{example}`"));
     } else if authority.contains('@') {
         report.add(
-            &path,
+            path,
             "the URL holds a user name or a password, and policies are no place for secrets",
             "take out everything up to `@`",
         );
     } else if url.query().is_some() {
-        report.add(&path, "the URL has a query part (`?…`)", "give the base URL only, without `/api/v1`");
-    } else if url.path().contains("/api/v1") {
-        report.add(&path, "the URL holds `/api/v1`, which is added by lastgood", "give the base URL only");
+        report.add(path, "the URL has a query part (`?…`)", "give the base URL only, without `/api/v1`");
+    } else {
+        return Some(url);
     }
+    None
 }
 
 fn variables(file: &PolicyFile, report: &mut Report) {
@@ -277,6 +284,26 @@ fn never_revert(file: &PolicyFile, report: &mut Report) {
                 );
             }
         }
+    }
+}
+
+fn pull_request(file: &PolicyFile, report: &mut Report) {
+    let rules = &file.rollback.pull_request;
+    for (field, values) in [("labels", &rules.labels), ("reviewers", &rules.reviewers)] {
+        for (i, value) in values.iter().enumerate() {
+            let mut path = keys(&["rollback", "pullRequest", field]);
+            path.push(Step::Index(i));
+            // GitLab takes labels as one list with commas.
+            if short_text(value, &path, field, report) && value.contains(',') {
+                report.add(&path, format!("`{value}` holds a comma"), "write each as an item of its own");
+            }
+        }
+    }
+    if let Some(url) = &file.git.forge.url {
+        web_url(url, &keys(&["git", "forge", "url"]), "https://git.example.com", report);
+    }
+    if let Some(secret) = &file.git.forge.secret {
+        short_text(secret, &keys(&["git", "forge", "secret"]), "secret", report);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
-pub use super::words::{Mode, OnConflict, OnNewerChange, SharedFiles};
+pub use super::words::{AutoMerge, ForgeKind, Mode, OnConflict, OnNewerChange, OnProtected, SharedFiles};
 
 /// The format that this version reads.
 pub const API_VERSION: &str = "lastgood.dev/v1alpha1";
@@ -211,7 +211,7 @@ impl Default for Rollout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollback {
-    /// `push` pushes the revert; `dry-run` only says what it would push. There is no default: a daemon that pushes was told to.
+    /// `push` pushes the revert; `pull-request` proposes it and waits until it is merged; `dry-run` only says what it would push. There is no default: a daemon that pushes was told to.
     pub mode: Mode,
     /// How long pushing may be retried; `5m` by default.
     #[serde(default = "five_minutes")]
@@ -243,9 +243,30 @@ pub struct Rollback {
     /// unless all of them are degraded too; `revert` reverts; `pull-request` proposes it. `hold` by default.
     #[serde(default)]
     pub shared_files: SharedFiles,
+    /// What to do where the branch is protected and takes no push: `pull-request` proposes the revert; `hold` leaves it to a
+    /// person. `pull-request` by default.
+    #[serde(default)]
+    pub on_protected: OnProtected,
+    /// What pull requests are like.
+    #[serde(default)]
+    pub pull_request: PullRequest,
     /// What is never reverted: where the revert would touch it, it is left to a person.
     #[serde(default)]
     pub never_revert: NeverRevert,
+}
+
+/// What pull requests are like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PullRequest {
+    /// Labels to put on it, made where the forge has none of that name; none by default.
+    pub labels: Vec<String>,
+    /// Who is asked for a review: user names, or teams as `organisation/team` (not at GitLab); nobody by default.
+    pub reviewers: Vec<String>,
+    /// Has the forge merge it by itself as soon as the forge's own rules allow, which is at once where it has none; without
+    /// this, people merge it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_merge: Option<AutoMerge>,
 }
 
 /// What is never reverted.
@@ -281,6 +302,8 @@ impl Rollback {
             on_newer_change: OnNewerChange::default(),
             shared_files: SharedFiles::default(),
             never_revert: NeverRevert::default(),
+            on_protected: OnProtected::default(),
+            pull_request: PullRequest::default(),
         }
     }
 }
@@ -305,11 +328,30 @@ pub struct Git {
     /// are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// The forge that pull requests are opened at.
+    #[serde(deserialize_with = "or_default")]
+    pub forge: Forge,
     /// Who stands on revert commits; `lastgood <lastgood@localhost>` by default.
     pub author: Author,
     /// The key that signs revert commits; without it they are not signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
+}
+
+/// The forge that pull requests are opened at; without any of this, the repository's URL tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Forge {
+    /// Which API it speaks; needed where neither the host's name nor its first part tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ForgeKind>,
+    /// Its address for browsers; needed where the repository is reached by SSH through another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A Secret with a token for its API, in Argo CD's namespace: `url`, and `password` or `bearerToken`; by default the
+    /// credentials of the repository's HTTPS URL are used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// The key that signs revert commits. Where it is missing or unusable, nothing is pushed.

@@ -8,6 +8,7 @@ use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
 use super::structure;
+use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
     GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, Prometheus, RevertRules,
     RollbackRules, RolloutRules, SharedFiles, Slo,
@@ -86,6 +87,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
         name,
         mode: match rollback.mode {
             file::Mode::Push => Mode::Push,
+            file::Mode::PullRequest => Mode::PullRequest,
             file::Mode::DryRun => Mode::DryRun,
         },
         duration: file.analysis.duration.0,
@@ -113,6 +115,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             terminate_stuck_sync: rollback.terminate_stuck_sync,
             reverts_per_day: rollback.reverts_per_day,
             others_degraded: rollback.others_degraded,
+            proposals: proposals(rollback),
             revert: RevertRules {
                 on_conflict: match rollback.on_conflict {
                     file::OnConflict::Hold => OnConflict::Hold,
@@ -135,12 +138,39 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
         },
         git: GitRules {
             secret: git.secret.clone(),
+            forge: forge(&git.forge),
             author_name: git.author.name.clone(),
             author_email: git.author.email.clone(),
             signing_secret: git.signing.as_ref().map(|signing| signing.secret.clone()),
         },
     };
     Ok((selector, policy))
+}
+
+fn proposals(rollback: &file::Rollback) -> ProposalRules {
+    let pull_request = &rollback.pull_request;
+    ProposalRules {
+        if_protected: rollback.on_protected == file::OnProtected::PullRequest,
+        labels: pull_request.labels.clone(),
+        reviewers: pull_request.reviewers.clone(),
+        auto_merge: pull_request.auto_merge.map(|method| match method {
+            file::AutoMerge::Merge => MergeMethod::Merge,
+            file::AutoMerge::Squash => MergeMethod::Squash,
+            file::AutoMerge::Rebase => MergeMethod::Rebase,
+        }),
+    }
+}
+
+fn forge(forge: &file::Forge) -> ForgeRules {
+    ForgeRules {
+        kind: forge.kind.map(|kind| match kind {
+            file::ForgeKind::GitHub => ForgeKind::GitHub,
+            file::ForgeKind::GitLab => ForgeKind::GitLab,
+            file::ForgeKind::Gitea => ForgeKind::Gitea,
+        }),
+        url: forge.url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
+        secret: forge.secret.clone(),
+    }
 }
 
 fn slo(slo: &file::Slo) -> Result<Slo, String> {

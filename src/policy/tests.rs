@@ -458,3 +458,42 @@ fn deep_nesting_is_survived() {
         assert!(read("p", format!("{HEAD}variables: {}", open.repeat(60_000)).as_bytes()).is_err());
     }
 }
+
+#[test]
+fn pull_requests() {
+    check_lines(
+        "git: { forge: { kind: bitbucket } }",
+        &["p:4:23: unknown kind of forge `bitbucket`; known here: `github`, `gitlab`, `gitea`"],
+    );
+    check_lines(
+        "git: { forge: { url: 'https://ann:secret@git.example', secret: ' ' } }",
+        &[
+            "p:4:22: the URL holds a user name or a password, and policies are no place for secrets; take out everything up to `@`",
+            "p:4:64: `secret` is empty",
+        ],
+    );
+    let with = |rollback: &str| {
+        let text =
+            format!("apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: a }}\nrollback: {rollback}\n");
+        match read("p", text.as_bytes()) {
+            Ok(loaded) => format!("{:?}", loaded.policy.rollback.proposals),
+            Err(mistakes) => mistakes.iter().map(super::Mistake::one_line).collect(),
+        }
+    };
+    for (rollback, expected) in [
+        (
+            "{ mode: pull-request, pullRequest: { labels: [a], reviewers: [b/c], autoMerge: squash } }",
+            "ProposalRules { if_protected: true, labels: [\"a\"], reviewers: [\"b/c\"], auto_merge: Some(Squash) }",
+        ),
+        (
+            "{ mode: push, onProtected: hold }",
+            "ProposalRules { if_protected: false, labels: [], reviewers: [], auto_merge: None }",
+        ),
+        (
+            "{ mode: push, pullRequest: { labels: ['a,b'] } }",
+            "p:3:49: `a,b` holds a comma; write each as an item of its own",
+        ),
+    ] {
+        assert_eq!(with(rollback), expected, "{rollback}");
+    }
+}

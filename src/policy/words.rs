@@ -42,6 +42,8 @@ words! {
     Mode, "mode":
     /// Push the revert.
     "push" => Push,
+    /// Propose the revert in a pull request.
+    "pull-request" => PullRequest,
     /// Only say what would be pushed.
     "dry-run" => DryRun,
 }
@@ -79,4 +81,37 @@ words! {
     "revert" => Revert,
     /// Propose it in a pull request, unless all of them are degraded too.
     "pull-request" => PullRequest,
+}
+
+words! {
+    /// What to do where the branch is protected and takes no push.
+    #[derive(Default)]
+    OnProtected, "word":
+    /// Propose the revert in a pull request.
+    #[default]
+    "pull-request" => PullRequest,
+    /// Leave it to a person.
+    "hold" => Hold,
+}
+
+words! {
+    /// How the forge merges a pull request by itself.
+    AutoMerge, "merge method":
+    /// With a merge commit.
+    "merge" => Merge,
+    /// As one new commit.
+    "squash" => Squash,
+    /// As the same commit on the newest one.
+    "rebase" => Rebase,
+}
+
+words! {
+    /// A kind of forge, by the API that it speaks.
+    ForgeKind, "kind of forge":
+    /// github.com or GitHub Enterprise.
+    "github" => GitHub,
+    /// gitlab.com or one's own GitLab.
+    "gitlab" => GitLab,
+    /// Gitea or Forgejo.
+    "gitea" => Gitea,
 }

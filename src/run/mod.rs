@@ -7,6 +7,7 @@ mod actor;
 mod journal;
 pub mod once;
 mod perform;
+mod propose;
 mod write_access;
 
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::Shared;
+use super::{Shared, propose};
 use crate::act::argocd::{self, Terminated};
 use crate::act::git::sign::{self, NoKey};
 use crate::act::git::{Access, Identity, KeyText, SignError, Signer, credentials};
@@ -38,6 +38,7 @@ pub(super) async fn perform(
             let outcome = revert(&shared, &policy, *order).await;
             Some(Event::Reverted { rollback, outcome })
         }
+        Action::Withdraw(order) => Some(propose::withdraw(&shared, &policy, *order).await),
         Action::Relate(order) => Some(Event::Related(relate(&shared, &policy, order).await)),
         Action::Refresh => {
             if let Err(error) = argocd::refresh(&shared.clients.request, &app).await {
@@ -103,13 +104,17 @@ async fn revert(shared: &Arc<Shared>, policy: &Policy, order: RevertOrder) -> Re
     };
     let (name, email) = (policy.git.author_name.clone(), policy.git.author_email.clone());
     let git = Arc::clone(&shared.git);
+    let asked = order.clone();
     let work = move || {
         let (now, deadline) = (Timestamp::now(), Instant::now() + REVERT_MAX);
         let signer = key.map(|key| key.and_then(|text| Signer::read(&text, now)));
-        git.revert(&order, &accesses, &Identity { name, email, signer }, now, deadline)
+        git.propose(&asked, &accesses, &Identity { name, email, signer }, now, deadline)
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
+        Ok((RevertOutcome::Proposed(proposed), asides)) => {
+            propose::tend(shared, policy, &order, *proposed, asides).await
+        }
+        Ok((outcome, _)) => outcome,
         Err(error) => RevertOutcome::Failed { error: format!("the revert was broken off: {error}") },
     }
 }

@@ -21,13 +21,16 @@ pub(crate) struct Policy {
     pub(crate) prometheus: String,
     /// The Secret with the key that signs its commits.
     pub(crate) signing: Option<String>,
+    /// The kind of forge that it opens pull requests at.
+    pub(crate) forge: Option<&'static str>,
 }
 
 impl Policy {
     fn to_yaml(&self) -> String {
-        let Self { application, prometheus, signing } = self;
-        let signing = signing.as_ref().map(|secret| format!("git: {{ signing: {{ secret: {secret} }} }}\n"));
-        let signing = signing.unwrap_or_default();
+        let Self { application, prometheus, signing, forge } = self;
+        let signing = signing.as_ref().map(|secret| format!("  signing: {{ secret: {secret} }}\n"));
+        let forge = forge.map(|kind| format!("  forge: {{ kind: {kind} }}\n"));
+        let git: String = signing.into_iter().chain(forge).collect();
         let requests = r#"http_requests_total{app="{{ application }}""#;
         format!(
             "\
@@ -42,8 +45,9 @@ slos:
     failures: 3
     of: 5
 rollout: {{ imagePullGrace: 3s, crashLoopGrace: 3s }}
-rollback: {{ mode: push }}
-{signing}"
+rollback: {{ mode: push, pullRequest: {{ labels: [rollback] }} }}
+git:
+{git}"
         )
     }
 }

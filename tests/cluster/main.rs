@@ -11,11 +11,15 @@ mod argocd;
 mod cluster;
 mod daemon;
 mod developer;
+mod e2e_pull_request;
 mod e2e_races;
 mod e2e_rollback;
 mod e2e_signed;
 mod e2e_stack;
 mod git;
+#[allow(dead_code, reason = "the tests of Gitea alone use the rest")]
+#[path = "../support/gitea.rs"]
+mod gitea;
 mod kubernetes;
 mod manifests;
 mod process;
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         trial(&ground, "killed-before-push", e2e_races::killed_before_push),
         trial(&ground, "killed-after-push", e2e_races::killed_after_push),
         trial(&ground, "two-daemons", e2e_races::two_daemons),
+        trial(&ground, "pull-request", e2e_pull_request::pull_request),
     ];
     if args.list {
         return libtest_mimic::run(&args, trials).exit_code();

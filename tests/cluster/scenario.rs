@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -64,12 +64,27 @@ impl Scenario {
         Ok(Self { name: name.to_owned(), stack, dir })
     }
 
+    /// Where its files are kept.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes the scenario's repository; Argo CD and the daemon get the account that may push.
     pub(crate) async fn repository(&self) -> Result<Repository> {
-        let name = self.name.clone();
-        let folder = self.stack.git.create(&name).await?;
-        let developer = Developer::new(&folder, self.dir.join("developer")).await?;
-        let url = self.stack.git.url(&name);
+        let folder = self.stack.git.create(&self.name).await?;
+        let url = self.stack.git.url(&self.name);
+        self.repository_at(&url, (WRITER.name, WRITER.password), &folder).await
+    }
+
+    /// Tells Argo CD of a repository, with an account for it; developers push to `developers`.
+    pub(crate) async fn repository_at(
+        &self,
+        url: &str,
+        account: (&str, &str),
+        developers: &Path,
+    ) -> Result<Repository> {
+        let (name, folder) = (self.name.clone(), developers.to_owned());
+        let developer = Developer::new(developers, self.dir.join("developer")).await?;
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
@@ -77,11 +92,12 @@ impl Scenario {
                 "labels": { "argocd.argoproj.io/secret-type": "repository" },
             },
             "stringData": {
-                "type": "git", "url": url, "username": WRITER.name, "password": WRITER.password,
+                "type": "git", "url": url, "username": account.0, "password": account.1,
             },
         });
         apply(&self.stack.cluster.client, &secret).await?;
-        Ok(Repository { name, url, folder, developer, stack: Arc::clone(&self.stack) })
+        let (url, stack) = (url.to_owned(), Arc::clone(&self.stack));
+        Ok(Repository { name, url, folder, developer, stack })
     }
 
     /// Makes an Application with automated sync, pruning and self-healing.

@@ -28,7 +28,7 @@ pub(crate) type File<'a> = (&'a str, Option<&'a str>);
 /// A policy over an application, with the running Prometheus.
 pub(crate) fn policy(scenario: &Scenario, app: &App) -> Policy {
     let prometheus = scenario.stack.prometheus.url.clone();
-    Policy { application: app.name.clone(), prometheus, signing: None }
+    Policy { application: app.name.clone(), prometheus, signing: None, forge: None }
 }
 
 /// A repository whose folder `app` is one application; its last good revision is known to a running daemon.

@@ -75,6 +75,7 @@ fn default(field: &Member, now: &Value, asked: &Value, is_section: bool) -> Stri
     let shown = match now {
         Value::String(text) => format!("`{text}`"),
         Value::Object(map) if map.is_empty() => "none".to_owned(),
+        Value::Array(list) if list.is_empty() => "none".to_owned(),
         other => format!("`{other}`"),
     };
     if field.doc.contains(" by default") && shown.starts_with('`') {
@@ -96,10 +97,13 @@ fn kind(type_: &str, is_section: bool) -> &'static str {
         "BTreeMap<String, String>" => "names and texts",
         "Span" => "duration",
         "String" | "ApiVersion" => "text",
-        "Mode" => "`push` or `dry-run`",
+        "Mode" => "`push`, `pull-request` or `dry-run`",
         "OnConflict" => "`hold` or `restore`",
         "OnNewerChange" => "`wait` or `revert`",
         "SharedFiles" => "`hold`, `revert` or `pull-request`",
+        "OnProtected" => "`pull-request` or `hold`",
+        "AutoMerge" => "`merge`, `squash` or `rebase`",
+        "ForgeKind" => "`github`, `gitlab` or `gitea`",
         "u32" => "whole number",
         "f64" => "number",
         "bool" => "`true` or `false`",

@@ -19,7 +19,7 @@ fn failures_are_told_apart_and_hold_no_token() {
         (429, r#"{"retry-after": "60"}"#, "null", "no answer from"),
         (404, "{}", r#"{"message": "Not Found"}"#, "not found at"),
         (502, "{}", "null", "no answer from"),
-        (409, "{}", r#"{"message": "t0o bad"}"#, "declined: it answered 409 Conflict: t0o bad"),
+        (409, "{}", r#"{"message": "t0ken is bad"}"#, "declined: it answered 409 Conflict: *** is bad"),
         (200, "{}", r#"{"message": "not a list"}"#, "a list was expected"),
         (
             200,

@@ -20,4 +20,5 @@ mod rundir;
 
 mod pull_requests;
 mod refusals;
+mod rollback;
 mod shop;

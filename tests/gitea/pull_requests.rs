@@ -1,6 +1,6 @@
 //! Stories of pull requests.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lastgood::act::forge::{ForgeError, Proposal};
 use lastgood::act::git::{Auth, Secret};
@@ -8,10 +8,7 @@ use lastgood::engine::forge::{MergeMethod, PullRequestState};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::shop::{BOT, Shop, gitea};
-
-/// How long Gitea may take for what it does in the background.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+use crate::shop::{BOT, Shop, WAIT_MAX, gitea};
 
 fn names(list: &Value, key: &str) -> Vec<String> {
     let mut names: Vec<_> =
@@ -60,7 +57,7 @@ fn one_is_merged_by_a_person_and_its_branch_removed() {
     let shop = Shop::new("merged", json!({}));
     let proposal = shop.propose();
     let number = shop.tend(&proposal, false).pull_request.number;
-    shop.admin(Method::POST, &format!("{}/pulls/{number}/merge", shop.at()), json!({ "Do": "merge" }));
+    shop.merge(number, "merge");
 
     let PullRequestState::Merged { commit } = shop.tend(&proposal, true).pull_request.state else {
         panic!("not merged")

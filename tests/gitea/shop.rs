@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 use lastgood::act::forge::{Forge, Proposal, Tended};
 use lastgood::act::git::{Access, Auth, Secret};
@@ -16,6 +17,8 @@ use crate::rundir::Parts;
 
 /// The organisation that owns the repositories.
 pub(crate) const OWNER: &str = "acme";
+/// How long Gitea may take for what it does in the background.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What lastgood is called there: it may write, but not to a protected branch.
 pub(crate) const BOT: &str = "bot";
 
@@ -94,6 +97,11 @@ impl Shop {
         runtime.block_on(gitea.admin(method, path, body)).unwrap()
     }
 
+    pub(crate) fn call_as_bot(&self, method: Method, path: &str, body: Value) {
+        let (runtime, gitea) = gitea();
+        runtime.block_on(gitea.call(BOT, method, path, body)).map(drop).unwrap();
+    }
+
     /// Runs `git` in a working tree of it.
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
@@ -142,6 +150,15 @@ impl Shop {
         let branch = format!("lastgood/argocd-{}-1", self.name);
         self.push(&branch);
         Proposal::new("main", &branch, &commit, good)
+    }
+
+    /// Merges a pull request, once Gitea has looked whether it can be.
+    pub(crate) fn merge(&self, number: u64, how: &str) {
+        let (runtime, gitea) = gitea();
+        let (path, start) = (format!("{}/pulls/{number}/merge", self.at()), Instant::now());
+        while let Err(error) = runtime.block_on(gitea.admin(Method::POST, &path, json!({ "Do": how }))) {
+            assert!(start.elapsed() < WAIT_MAX && error.to_string().contains("try again later"), "{error}");
+        }
     }
 
     /// All pull requests, in Gitea's own words.

@@ -24,6 +24,11 @@ pub(crate) enum What {
         asked: bool,
         outcome: Outcome,
     },
+    /// What became of a withdrawal.
+    Withdrawn {
+        asked: bool,
+        done: bool,
+    },
     Related {
         asked: bool,
         known: bool,
@@ -79,6 +84,10 @@ pub(crate) enum Outcome {
     Already,
     Conflict,
     Refused,
+    /// From then on it is proposed.
+    Protected,
+    Open,
+    Closed,
     Failed,
     Shared,
     Newer,
@@ -208,6 +217,9 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
         2 => Just(Outcome::Already),
         1 => Just(Outcome::Conflict),
         1 => Just(Outcome::Refused),
+        2 => Just(Outcome::Protected),
+        3 => Just(Outcome::Open),
+        1 => Just(Outcome::Closed),
         2 => Just(Outcome::Failed),
         1 => Just(Outcome::Shared),
         1 => Just(Outcome::Newer),
@@ -224,6 +236,7 @@ pub(crate) fn any_move() -> impl Strategy<Value = Move> {
         3 => (prop::bool::weighted(0.9), any::<bool>(), any::<bool>(), 0_u8..5, any::<bool>()).prop_map(
             |(asked, known, descends, content, same)| What::Related { asked, known, descends, content, same }
         ),
+        1 => (prop::bool::weighted(0.9), any::<bool>()).prop_map(|(asked, done)| What::Withdrawn { asked, done }),
         1 => (0_u32..3).prop_map(What::Others),
         1 => Just(What::Restart),
         1 => Just(What::Started),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lastgood::engine::action::{
-    Action, Delivery, MeasureOrder, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertRecord,
-    RevertedPart, Round, Standing, Touched,
+    Action, Delivery, MeasureOrder, Proposed, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome,
+    RevertRecord, RevertedPart, Round, Standing, Touched,
 };
 use lastgood::engine::analysis::{App, Seen};
 use lastgood::engine::decide::{Context, Step, step};
@@ -15,6 +15,9 @@ use lastgood::engine::event::{Event, SloAnswer};
 use lastgood::engine::facts::{
     AppKey, ApplicationFacts, Gap, HistoryEntry, Operation, PodTrouble, Rendering, Revision, Revisions,
     RolloutFacts, Source, SourceKind, WorkloadFacts, WorkloadFailure, WorkloadKind, WorkloadRef,
+};
+use lastgood::engine::forge::{
+    ForgeRules, ProposalRules, ProposedPart, PullRequest, PullRequestState, WithdrawOrder,
 };
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
@@ -58,9 +61,11 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
             reverts_per_day: 4,
             others_degraded: 2,
             revert: RevertRules::default(),
+            proposals: ProposalRules::default(),
         },
         git: GitRules {
             secret: None,
+            forge: ForgeRules::default(),
             author_name: "lastgood".into(),
             author_email: "lastgood@test".into(),
             signing_secret: None,
@@ -77,6 +82,7 @@ pub(crate) struct World {
     questions: Vec<MeasureOrder>,
     revert: Option<RevertOrder>,
     relate: Option<RelateOrder>,
+    withdraw: Option<WithdrawOrder>,
     reverts: u8,
     others_degraded: u32,
 }
@@ -100,6 +106,7 @@ impl World {
             questions: Vec::new(),
             revert: None,
             relate: None,
+            withdraw: None,
             reverts: 100,
             others_degraded: 0,
         }
@@ -138,6 +145,7 @@ impl World {
                 Action::Measure(order) => self.questions.insert(0, order),
                 Action::Revert(order) => self.revert = Some(*order),
                 Action::Relate(order) => self.relate = Some(order),
+                Action::Withdraw(order) => self.withdraw = Some(*order),
                 Action::Refresh | Action::Terminate { .. } => {}
             }
         }
@@ -172,6 +180,15 @@ impl World {
                 let rollback = if *asked { order.rollback.clone() } else { "another".to_owned() };
                 Event::Reverted { rollback, outcome: self.outcome(&order, *outcome) }
             }
+            What::Withdrawn { asked, done } => {
+                let order = self.withdraw.clone()?;
+                let rollback = if *asked { order.rollback } else { "another".to_owned() };
+                let closed =
+                    |part: ProposedPart| PullRequest { state: PullRequestState::Closed, ..part.pull_request };
+                let ended = order.parts.into_iter().map(closed).collect();
+                let outcome = if *done { Ok(ended) } else { Err("the forge is down".to_owned()) };
+                Event::Withdrawn { rollback, outcome }
+            }
             What::Related { known: false, .. } => Event::Related(Err("git is down".into())),
             What::Related { asked, descends, content: number, same, .. } => {
                 let order = self.relate.clone()?;
@@ -193,6 +210,7 @@ impl World {
             What::Restart => {
                 self.app.seen = Seen::default();
                 (self.questions, self.revert, self.relate) = (Vec::new(), None, None);
+                self.withdraw = None;
                 Event::Started
             }
             What::Started => Event::Started,
@@ -202,7 +220,8 @@ impl World {
 
     fn outcome(&mut self, order: &RevertOrder, outcome: Outcome) -> RevertOutcome {
         let long = "x".repeat(500);
-        let dry_run = order.mode == Delivery::DryRun;
+        let (dry_run, proposes) =
+            (order.mode == Delivery::DryRun, matches!(order.mode, Delivery::PullRequest { .. }));
         let part = &order.parts[0];
         let record = |revert: Revision| {
             // As long as they get: see the limits in `act::git`.
@@ -224,7 +243,7 @@ impl World {
         match outcome {
             // Git makes a new commit each time.
             Outcome::Pushed | Outcome::Already if dry_run => RevertOutcome::Planned(record(part.bad.clone())),
-            Outcome::Pushed | Outcome::Already => {
+            Outcome::Pushed | Outcome::Already if !(proposes && matches!(outcome, Outcome::Pushed)) => {
                 self.reverts += 1;
                 let made = record(revision(self.reverts));
                 if matches!(outcome, Outcome::Pushed) {
@@ -233,6 +252,30 @@ impl World {
                     RevertOutcome::AlreadyReverted(made)
                 }
             }
+            Outcome::Open | Outcome::Closed | Outcome::Pushed | Outcome::Already if proposes => {
+                let record = record(revision(90));
+                let state = match outcome {
+                    Outcome::Closed => PullRequestState::Closed,
+                    _ => PullRequestState::Open,
+                };
+                let made = &record.parts[0];
+                let part = ProposedPart {
+                    repo_url: made.repo_url.clone(),
+                    base: made.branch.clone(),
+                    branch: format!("lastgood/{}", order.rollback),
+                    commit: made.revert.clone(),
+                    pull_request: PullRequest {
+                        number: 1,
+                        url: format!("https://git.example.com/{}", order.rollback),
+                        state,
+                    },
+                };
+                RevertOutcome::Proposed(Box::new(Proposed { record, parts: vec![part], remarks: vec![long] }))
+            }
+            Outcome::Protected => {
+                RevertOutcome::Refused(Refusal::Protected { branch: "main".into(), message: long })
+            }
+            Outcome::Open | Outcome::Closed | Outcome::Pushed | Outcome::Already => RevertOutcome::NotThere,
             Outcome::Conflict => RevertOutcome::Conflict { files: vec!["shop/app.yaml".into()] },
             Outcome::Refused => {
                 RevertOutcome::Refused(Refusal::Declined { branch: "main".into(), message: long })

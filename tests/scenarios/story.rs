@@ -105,7 +105,12 @@ impl Story {
                 }
             }
             Action::Revert(order) => {
-                let dry = if order.mode == Delivery::DryRun { ", a dry run" } else { "" };
+                let dry = match order.mode {
+                    Delivery::Push => "",
+                    Delivery::PullRequest { complete: false } => " in a pull request",
+                    Delivery::PullRequest { complete: true } => " in the pull request",
+                    Delivery::DryRun => ", a dry run",
+                };
                 let bad: Vec<_> = order.parts.iter().map(|part| names.name(&part.bad)).collect();
                 let good: Vec<_> = order.parts.iter().map(|part| names.name(&part.good)).collect();
                 format!("revert {} to {}{dry}", bad.join("+"), good.join("+"))
@@ -116,6 +121,10 @@ impl Story {
                     names.name(&order.descendant),
                     names.name(&order.ancestor)
                 )
+            }
+            Action::Withdraw(order) => {
+                let urls: Vec<_> = order.parts.iter().map(|part| part.pull_request.url.as_str()).collect();
+                format!("withdraw {}: {}", urls.join(", "), names.in_words(&order.why))
             }
             Action::Refresh => "refresh".to_owned(),
             Action::Terminate { started_at } => format!("end the sync of {}", self.time(*started_at)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lastgood::engine::action::{Refusal, RevertOutcome, Standing, Touched};
 use lastgood::engine::event::Event;
 use lastgood::engine::facts::{AppKey, Gap, OperationPhase, Reading, SyncStatus, TroubleKind};
+use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
     SharedFiles, Slo,
@@ -14,7 +15,7 @@ use lastgood::engine::template::Template;
 
 use crate::argocd;
 use crate::script::time;
-use crate::world::{Git, World, content};
+use crate::world::{Forge, Git, World, content};
 
 /// The rules where the history names no others; no SLO.
 pub fn policy() -> Policy {
@@ -45,9 +46,11 @@ pub fn policy() -> Policy {
             reverts_per_day: 3,
             others_degraded: 3,
             revert: RevertRules::default(),
+            proposals: ProposalRules::default(),
         },
         git: GitRules {
             secret: None,
+            forge: ForgeRules::default(),
             author_name: "lastgood".into(),
             author_email: "lastgood@test".into(),
             signing_secret: None,
@@ -66,6 +69,23 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
             return Ok(vec![Event::Tick]);
         }
         ["prometheus", what @ ..] => return prometheus(world, what),
+        ["pull", "request", "is", "merged"] => {
+            world.forge = Forge::Is(PullRequestState::Merged { commit: None });
+            return Ok(Vec::new());
+        }
+        ["pull", "request", "is", "closed"] => {
+            world.forge = Forge::Is(PullRequestState::Closed);
+            return Ok(Vec::new());
+        }
+        ["forge", "is", how] => {
+            world.forge = match *how {
+                "down" => Forge::Down,
+                "up" => Forge::Is(PullRequestState::Open),
+                "unknown" => Forge::Unknown,
+                _ => return Err("how is the forge?".into()),
+            };
+            return Ok(Vec::new());
+        }
         ["git", what @ ..] => return git(world, what),
         ["commit", revision, "follows", ancestor, "with", what @ ..] => {
             return follows(world, revision, ancestor, what);
@@ -259,6 +279,7 @@ fn git(world: &mut World, what: &[&str]) -> Result<Vec<Event>, String> {
             let revision = world.names.revision(revision);
             says(RevertOutcome::Newer { revision, branch: "main".into() })
         }
+        ["says", "protected"] => Git::Protected,
         ["says", "partly"] => Git::Partly,
         ["fails"] => says(RevertOutcome::Failed { error: "connection reset".into() }),
         ["is", "silent"] => Git::Silent,
@@ -318,6 +339,9 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
             of: many(of)?,
         }),
         ["mode", "dry-run"] => policy.mode = Mode::DryRun,
+        ["mode", "pull-request"] => policy.mode = Mode::PullRequest,
+        ["protected", "hold"] => policy.rollback.proposals.if_protected = false,
+        ["shared", "pull-request"] => policy.rollback.revert.shared_files = SharedFiles::PullRequest,
         ["duration", d] => policy.duration = long(d)?,
         ["interval", d] => policy.interval = long(d)?,
         ["push-timeout", d] => policy.rollback.push_timeout = long(d)?,

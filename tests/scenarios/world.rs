@@ -1,19 +1,20 @@
 //! The clock, the daemon, and what answers its questions. Nothing moves but by the script, the engine's wake-ups and
 //! the answers to its actions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lastgood::engine::action::{
-    Action, Culprit, Delivery, MeasureOrder, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart,
-    RevertRecord, RevertedPart, Touched,
+    Action, Culprit, Delivery, MeasureOrder, Proposed, Refusal, RelateOrder, Relation, RevertOrder,
+    RevertOutcome, RevertPart, RevertRecord, RevertedPart, Touched,
 };
 use lastgood::engine::analysis::{App, AppState, Seen};
 use lastgood::engine::decide::{Context, step};
 use lastgood::engine::entry::Entry;
 use lastgood::engine::event::{Event, SloAnswer};
 use lastgood::engine::facts::{AppKey, ApplicationFacts, Gap, Reading, Revision, RolloutFacts};
+use lastgood::engine::forge::{ProposedPart, PullRequest, PullRequestState, WithdrawOrder};
 use lastgood::engine::laws;
 use lastgood::engine::policy::Policy;
 
@@ -45,7 +46,19 @@ pub enum Git {
     Touches(Vec<Touched>),
     /// Only the first repository takes it.
     Partly,
+    /// The branch is protected.
+    Protected,
     Silent,
+}
+
+/// The forge, and the one pull request there.
+pub enum Forge {
+    /// A pull request is open, or will be when it is asked for.
+    Is(PullRequestState),
+    /// It does not answer.
+    Down,
+    /// There is none that is known.
+    Unknown,
 }
 
 pub struct World {
@@ -61,6 +74,9 @@ pub struct World {
     pub prometheus_delay: Duration,
     pub git: Git,
     pub git_delay: Duration,
+    pub forge: Forge,
+    /// Pull requests that were withdrawn.
+    withdrawn: BTreeSet<String>,
     /// Whether Git can tell how revisions are related.
     pub git_down: bool,
     /// (ancestor, descendant) -> content of the descendant, whether it is the ancestor's.
@@ -93,6 +109,8 @@ impl World {
             prometheus_delay: Duration::ZERO,
             git: Git::Pushes,
             git_delay: Duration::from_secs(1),
+            forge: Forge::Is(PullRequestState::Open),
+            withdrawn: BTreeSet::new(),
             git_down: false,
             relations: BTreeMap::new(),
             others_degraded: 0,
@@ -226,6 +244,11 @@ impl World {
                 let rollback = order.rollback;
                 (self.git_delay, outcome.map(|outcome| Event::Reverted { rollback, outcome }))
             }
+            Action::Withdraw(order) => {
+                let rollback = order.rollback.clone();
+                let outcome = self.withdraw(&order);
+                (self.git_delay, Some(Event::Withdrawn { rollback, outcome }))
+            }
             Action::Relate(order) => (Duration::ZERO, Some(Event::Related(self.relate(order)))),
             Action::Refresh | Action::Terminate { .. } => (Duration::ZERO, None),
         };
@@ -262,7 +285,23 @@ impl World {
             let undo = format!("undo-{}", self.names.name(&part.bad));
             self.names.revision(&undo)
         };
+        let proposes = matches!(order.mode, Delivery::PullRequest { .. });
+        // What others are rendered from as well may be proposed.
+        let shared =
+            matches!(&self.git, Git::Says(outcome) if matches!(**outcome, RevertOutcome::Shared { .. }));
         match &self.git {
+            _ if proposes && shared => {
+                let record = record(&mut undo);
+                Some(self.propose(order, record))
+            }
+            Git::Pushes | Git::Protected if proposes => {
+                let record = record(&mut undo);
+                Some(self.propose(order, record))
+            }
+            Git::Protected => Some(RevertOutcome::Refused(Refusal::Protected {
+                branch: "main".into(),
+                message: "pre-receive hook declined".into(),
+            })),
             Git::Says(outcome) if order.only_look => match **outcome {
                 RevertOutcome::Newer { .. } | RevertOutcome::Shared { .. } => Some(RevertOutcome::NotThere),
                 _ => Some(*outcome.clone()),
@@ -287,6 +326,48 @@ impl World {
             Git::Says(outcome) => Some(*outcome.clone()),
             Git::Silent => None,
         }
+    }
+
+    fn propose(&self, order: &RevertOrder, record: RevertRecord) -> RevertOutcome {
+        let state = match &self.forge {
+            Forge::Is(PullRequestState::Merged { .. }) => return RevertOutcome::AlreadyReverted(record),
+            _ if order.only_look => return RevertOutcome::NotThere,
+            Forge::Is(state) => state.clone(),
+            Forge::Down => return RevertOutcome::Failed { error: "no answer from the forge".into() },
+            Forge::Unknown => {
+                let reason = "no token is known".into();
+                return RevertOutcome::Refused(Refusal::NoPullRequest { reason });
+            }
+        };
+        let pull_request = |part: &RevertedPart| {
+            let url =
+                format!("{}/pulls/{}", part.repo_url.trim_end_matches(".git"), self.names.name(&part.bad));
+            let state = if self.withdrawn.contains(&url) { PullRequestState::Closed } else { state.clone() };
+            PullRequest { number: 7, url, state }
+        };
+        let part = |part: &RevertedPart| ProposedPart {
+            repo_url: part.repo_url.clone(),
+            base: part.branch.clone(),
+            branch: "lastgood/shop".into(),
+            commit: part.revert.clone(),
+            pull_request: pull_request(part),
+        };
+        let parts = record.parts.iter().map(part).collect();
+        RevertOutcome::Proposed(Box::new(Proposed { record, parts, remarks: Vec::new() }))
+    }
+
+    fn withdraw(&mut self, order: &WithdrawOrder) -> Result<Vec<PullRequest>, String> {
+        let Forge::Is(state) = &self.forge else { return Err("no answer from the forge".into()) };
+        let mut ended = Vec::new();
+        for part in &order.parts {
+            let mut state = state.clone();
+            if state == PullRequestState::Open {
+                state = PullRequestState::Closed;
+                self.withdrawn.insert(part.pull_request.url.clone());
+            }
+            ended.push(PullRequest { state, ..part.pull_request.clone() });
+        }
+        Ok(ended)
     }
 
     fn relate(&self, order: RelateOrder) -> Result<Relation, String> {

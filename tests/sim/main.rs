@@ -54,6 +54,7 @@ fn the_laws_hold_in_every_history() {
             "{seen:?}"
         );
         assert!(seen.shared > 50 && seen.newer > 50, "{seen:?}");
+        assert!(seen.proposed > 100 && seen.merged > 50 && seen.withdrawn > 20, "{seen:?}");
         assert!(seen.crashes > 500 && seen.lost_answers > 50 && seen.conflicts > 20, "{seen:?}");
     }
 }

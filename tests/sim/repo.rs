@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use lastgood::engine::action::{
-    Culprit, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart, RevertRecord,
-    RevertedPart, Standing, Touched,
+    Culprit, Delivery, Proposed, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart,
+    RevertRecord, RevertedPart, Standing, Touched,
 };
 use lastgood::engine::facts::Revision;
+use lastgood::engine::forge::{ProposedPart, PullRequest, PullRequestState, WithdrawOrder};
 use lastgood::engine::policy::OnNewerChange;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +33,38 @@ pub struct Commit {
     pub rollback: Option<(String, Revision)>,
 }
 
+/// A pull request of the repository's forge.
+pub struct Pull {
+    pub number: u64,
+    rollback: String,
+    bad: Revision,
+    content: Content,
+    pub state: PullRequestState,
+}
+
+impl Pull {
+    fn shown(&self) -> PullRequest {
+        let url = format!("https://git.example.com/shop/pulls/{}", self.number);
+        PullRequest { number: self.number, url, state: self.state.clone() }
+    }
+}
+
 #[derive(Default)]
 pub struct Repo {
     pub commits: Vec<Commit>,
+    pub pulls: Vec<Pull>,
+    /// Whether the branch takes no pushes.
+    pub protected: bool,
 }
 
 impl Repo {
     pub fn revision(index: usize) -> Revision {
-        Revision::new(format!("{:040x}", index + 0x1000))
+        // Told apart by their beginning, as Git's are: a rollback is named by the first twelve digits.
+        Revision::new(format!("{:08x}{:032x}", index + 0x1000, 0))
     }
 
     pub fn index(revision: &Revision) -> usize {
-        usize::from_str_radix(revision.as_str(), 16).unwrap() - 0x1000
+        usize::from_str_radix(&revision.as_str()[..8], 16).unwrap() - 0x1000
     }
 
     pub fn tip(&self) -> usize {
@@ -138,9 +159,73 @@ impl Repo {
         if touches.iter().any(|other| other.standing != Standing::Sick) {
             return RevertOutcome::Shared { with: touches.to_vec() };
         }
+        if matches!(order.mode, Delivery::PullRequest { .. }) {
+            let record = RevertRecord { parts: vec![reverted(good)], touches: touches.to_vec() };
+            return self.propose(order, record, &bad_revision, at_good);
+        }
+        if self.protected {
+            let (branch, message) = ("main".into(), "pre-receive hook declined".into());
+            return RevertOutcome::Refused(Refusal::Protected { branch, message });
+        }
         let rollback = Some((order.rollback.clone(), bad_revision));
         self.commits.push(Commit { content: at_good, rollback });
         RevertOutcome::Pushed(record(self.tip()))
+    }
+
+    /// Opens a pull request, or finds the one that there is.
+    fn propose(
+        &mut self,
+        order: &RevertOrder,
+        record: RevertRecord,
+        bad: &Revision,
+        content: Content,
+    ) -> RevertOutcome {
+        if !self.pulls.iter().any(|pull| pull.bad == *bad) {
+            let (number, rollback) = (self.pulls.len() as u64 + 1, order.rollback.clone());
+            self.pulls.push(Pull {
+                number,
+                rollback,
+                bad: bad.clone(),
+                content,
+                state: PullRequestState::Open,
+            });
+        }
+        let pull = self.pulls.iter().find(|pull| pull.bad == *bad).unwrap();
+        let part = ProposedPart {
+            repo_url: record.parts[0].repo_url.clone(),
+            base: "main".into(),
+            branch: format!("lastgood/{}", pull.number),
+            commit: record.parts[0].revert.clone(),
+            pull_request: pull.shown(),
+        };
+        RevertOutcome::Proposed(Box::new(Proposed { record, parts: vec![part], remarks: Vec::new() }))
+    }
+
+    /// A person merges a pull request, if it does not conflict; a squash may lose what says whose rollback it is.
+    pub fn merge(&mut self, i: usize, keeps_trailers: bool) -> bool {
+        let (tip, at_bad) = (self.commits[self.tip()].content, self.content(&self.pulls[i].bad));
+        let pull = &mut self.pulls[i];
+        if pull.state != PullRequestState::Open || tip != at_bad {
+            return false;
+        }
+        pull.state = PullRequestState::Merged { commit: None };
+        let rollback = keeps_trailers.then(|| (pull.rollback.clone(), pull.bad.clone()));
+        let content = pull.content;
+        self.commits.push(Commit { content, rollback });
+        true
+    }
+
+    /// Closes what is open of these pull requests.
+    pub fn withdraw(&mut self, order: &WithdrawOrder) -> Vec<PullRequest> {
+        let mut ended = Vec::new();
+        let numbers: Vec<_> = order.parts.iter().map(|part| part.pull_request.number).collect();
+        for pull in self.pulls.iter_mut().filter(|pull| numbers.contains(&pull.number)) {
+            if pull.state == PullRequestState::Open {
+                pull.state = PullRequestState::Closed;
+            }
+            ended.push(pull.shown());
+        }
+        ended
     }
 
     pub fn relate(&self, order: &RelateOrder) -> Relation {

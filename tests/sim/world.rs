@@ -9,6 +9,7 @@ use lastgood::engine::analysis::Phase;
 use lastgood::engine::entry::{Entry, Kind, LastGoodFrom};
 use lastgood::engine::event::{Event, SloAnswer};
 use lastgood::engine::facts::{AppKey, Gap, Reading, Revision};
+use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::judge::Verdict;
 use lastgood::engine::laws;
 use lastgood::engine::policy::{
@@ -36,6 +37,9 @@ pub struct Seen {
     pub lost_answers: u64,
     pub events: u64,
     pub conflicts: u64,
+    pub proposed: u64,
+    pub merged: u64,
+    pub withdrawn: u64,
     pub shared: u64,
     pub newer: u64,
 }
@@ -46,11 +50,18 @@ impl Seen {
             match &entry.kind {
                 Kind::RevertPushed { already: false, .. } => self.reverts += 1,
                 Kind::Recovered { .. } => self.recoveries += 1,
+                Kind::PullRequestOpened { .. } => self.proposed += 1,
+                Kind::PullRequestEnded { pull_request, .. }
+                    if pull_request.state == PullRequestState::Closed =>
+                {
+                    self.withdrawn += 1;
+                }
                 Kind::HoldBegan { .. } => self.holds += 1,
                 Kind::AnalysisEnded { verdict: Verdict::Inconclusive(_), .. } => self.inconclusive += 1,
                 _ => {}
             }
         }
+        self.merged += world.counts.merged;
         self.crashes += world.counts.crashes;
         self.events += world.counts.events;
         self.lost_answers += world.counts.lost_answers;
@@ -115,9 +126,11 @@ fn policy() -> Policy {
             reverts_per_day: 4,
             others_degraded: 3,
             revert: RevertRules::default(),
+            proposals: ProposalRules::default(),
         },
         git: GitRules {
             secret: None,
+            forge: ForgeRules::default(),
             author_name: "lastgood".into(),
             author_email: "lastgood@sim".into(),
             signing_secret: None,
@@ -138,6 +151,12 @@ impl World {
         }
         let blog = rng.once_in(3).then_some(Standing::Undecided);
         let daemons = if rng.once_in(4) { vec![Daemon::new(), Daemon::new()] } else { vec![Daemon::new()] };
+        // One world in four works by pull requests, and in another one a push finds that it has to.
+        match rng.below(8) {
+            0 | 1 => policy.mode = Mode::PullRequest,
+            2 => repo.protected = true,
+            _ => {}
+        }
         Self {
             argocd: ArgoCd::new(start, first),
             rng,
@@ -168,6 +187,7 @@ impl World {
             if !self.calm {
                 self.chance();
             }
+            self.review();
             self.argocd.step(self.now, &self.repo, &mut self.rng);
             for i in 0..self.daemons.len() {
                 self.turn(i)?;
@@ -231,6 +251,25 @@ impl World {
         };
         let index = self.repo.push(what.0);
         self.log(&format!("pushed {}: {} {:?}", Repo::revision(index).short_tail(), what.1, what.0));
+    }
+
+    /// People merge pull requests, or close them.
+    fn review(&mut self) {
+        for i in 0..self.repo.pulls.len() {
+            if self.rng.once_in(if self.calm { 30 } else { 150 }) {
+                let keeps_trailers = !self.rng.once_in(4);
+                if self.repo.merge(i, keeps_trailers) {
+                    self.counts.merged += 1;
+                    self.log(&format!("pull request {} is merged", self.repo.pulls[i].number));
+                }
+            } else if !self.calm
+                && self.repo.pulls[i].state == PullRequestState::Open
+                && self.rng.once_in(1500)
+            {
+                self.repo.pulls[i].state = PullRequestState::Closed;
+                self.log(&format!("somebody closes pull request {}", self.repo.pulls[i].number));
+            }
+        }
     }
 
     fn crash(&mut self, i: usize) {
@@ -319,6 +358,15 @@ impl World {
                 let outcome = self.revert(&order);
                 let rollback = order.rollback;
                 (!self.loses_answer()).then_some(Event::Reverted { rollback, outcome })
+            }
+            Action::Withdraw(order) => {
+                let rollback = order.rollback.clone();
+                let outcome = if self.git_down || (!self.calm && self.rng.once_in(6)) {
+                    Err("the forge is down".into())
+                } else {
+                    Ok(self.repo.withdraw(&order))
+                };
+                (!self.loses_answer()).then_some(Event::Withdrawn { rollback, outcome })
             }
             Action::Relate(_) if self.git_down => Some(Event::Related(Err("git is down".into()))),
             Action::Relate(order) => Some(Event::Related(Ok(self.repo.relate(&order)))),
@@ -431,6 +479,17 @@ impl World {
             }
         }
         let state = &self.store.state;
+        // One whose opening was never heard of is for people to find.
+        for entry in &self.journal {
+            let Kind::PullRequestOpened { rollback, pull_requests, .. } = &entry.kind else { continue };
+            let open = self.repo.pulls.iter().any(|pull| {
+                pull.state == PullRequestState::Open
+                    && pull_requests.iter().any(|one| one.number == pull.number)
+            });
+            if open && !state.proposals.iter().any(|known| known.rollback == *rollback) {
+                return Err(format!("the pull request of {rollback} is open and forgotten"));
+            }
+        }
         let tip = self.repo.commits[self.repo.tip()].content;
         if tip.behaviour == Behaviour::Good || state.hold.is_some() {
             return Ok(());
@@ -466,6 +525,6 @@ trait ShortTail {
 
 impl ShortTail for Revision {
     fn short_tail(&self) -> &str {
-        &self.as_str()[32..]
+        &self.as_str()[..8]
     }
 }

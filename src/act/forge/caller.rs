@@ -68,6 +68,8 @@ pub(super) struct Caller {
     client: Client,
     pub(super) api: Url,
     auth: Auth,
+    /// What must not be told, should the forge repeat it.
+    access: Access,
     /// What the token must be allowed to do, for messages.
     needs: &'static str,
 }
@@ -84,7 +86,7 @@ impl Caller {
             let reason = format!("the certificates or the proxy cannot be used: {why}");
             ForgeError::unusable(&access.url, reason)
         })?;
-        Ok(Self { client, api, auth, needs })
+        Ok(Self { client, api, auth, access: access.clone(), needs })
     }
 
     /// Calls, and gives the answer whatever its status.
@@ -158,7 +160,7 @@ impl Caller {
         if let Some(after) = after {
             words += &format!(" (retry after {after})");
         }
-        Ok(Answer { status, body, words: one_line(words.trim(), WORDS_CHARS_MAX) })
+        Ok(Answer { status, body, words: one_line(self.access.hush(&words).trim(), WORDS_CHARS_MAX) })
     }
 
     /// The failure that an answer tells of.

@@ -3,10 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::facts::{AppKey, Revision};
-use crate::engine::forge::MergeMethod;
-
-/// What side branches begin with.
-pub const BRANCH_PREFIX: &str = "lastgood/";
+use crate::engine::forge::{MergeMethod, SIDE_BRANCHES};
 
 /// The longest part of a branch's name that is an application's, in characters: forges refuse very long names.
 const NAME_CHARS_MAX: usize = 100;
@@ -73,7 +70,7 @@ pub fn branch(app: &AppKey, bad: &Revision) -> String {
         let digest: String = digest.chars().take(12).collect();
         format!("{kept}-{digest}")
     };
-    format!("{BRANCH_PREFIX}{name}-{}", bad.short())
+    format!("{SIDE_BRANCHES}{name}-{}", bad.short())
 }
 
 #[cfg(test)]

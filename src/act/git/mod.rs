@@ -35,6 +35,7 @@ pub(crate) mod url;
 mod wire;
 mod write_access;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,12 +47,14 @@ use jiff::Timestamp;
 pub use access::{Access, Auth, Secret};
 pub use error::GitError;
 pub use footprint::{Footprint, FootprintError};
-pub use propose::{Aside, Proposed};
+pub use propose::Aside;
 pub use sign::{KeyText, SignError, Signer};
 pub use url::redact;
 pub use write_access::WriteAccess;
 
-use crate::engine::action::{Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart};
+use crate::engine::action::{
+    Delivery, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome, RevertPart,
+};
 use cache::Cache;
 use error::{Class, Failure};
 use plan::Stop;
@@ -109,15 +112,13 @@ impl Git {
         now: Timestamp,
         deadline: Instant,
     ) -> RevertOutcome {
-        parts::revert(order, |i, part, push| {
-            let call = revert::Call { order, part, identity, now, push };
-            self.with_copy(access(accesses, i, part)?, deadline, |repo, session| call.run(repo, session))
-        })
+        self.carry_out(order, accesses, identity, now, deadline).0
     }
 
-    /// Sees to it that the side branch `side` holds the revert, or finds the revert on the branch.
+    /// The same for a pull request: where the revert is not on the branch, it is on a side branch.
     ///
-    /// Only where it is one repository: of several, one could be merged and another not.
+    /// For [`RevertOutcome::Proposed`] with what is on which side branch; its pull requests are for others to open. Only
+    /// where it is one repository: of several, one could be merged and another not.
     pub fn propose(
         &self,
         order: &RevertOrder,
@@ -125,17 +126,35 @@ impl Git {
         identity: &Identity,
         now: Timestamp,
         deadline: Instant,
-        side: &str,
-    ) -> Proposed {
-        let [part] = order.parts.as_slice() else {
-            let reason = format!("a pull request in each of {} repositories", order.parts.len());
-            return Proposed::Outcome(RevertOutcome::Refused(Refusal::Unsupported { reason }));
-        };
-        let call = revert::Call { order, part, identity, now, push: true };
-        let proposed = access(accesses, 0, part).and_then(|access| {
-            self.with_copy(access, deadline, |repo, session| call.propose(repo, session, side))
+    ) -> (RevertOutcome, Vec<Aside>) {
+        let parts = order.parts.len();
+        if parts > 1 && matches!(order.mode, Delivery::PullRequest { .. }) {
+            let reason =
+                format!("the change is in {parts} repositories, and they can only be merged one by one");
+            return (RevertOutcome::Refused(Refusal::NoPullRequest { reason }), Vec::new());
+        }
+        self.carry_out(order, accesses, identity, now, deadline)
+    }
+
+    fn carry_out(
+        &self,
+        order: &RevertOrder,
+        accesses: &[Access],
+        identity: &Identity,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> (RevertOutcome, Vec<Aside>) {
+        let asides = RefCell::new(Vec::new());
+        let outcome = parts::revert(order, |i, part, push| {
+            let (access, call) =
+                (access(accesses, i, part)?, revert::Call { order, part, identity, now, push });
+            let done = self.with_copy(access, deadline, |repo, session| call.run(repo, session))?;
+            if let revert::Done::Aside(aside, _) = &done {
+                asides.borrow_mut().push(aside.clone());
+            }
+            Ok(done)
         });
-        proposed.unwrap_or_else(|trouble| Proposed::Outcome(parts::stopped(part, trouble)))
+        (outcome, asides.into_inner())
     }
 
     /// Finds out how two revisions are related, and what the footprint holds at the newer one.

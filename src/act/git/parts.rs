@@ -5,7 +5,7 @@ use super::plan::{self, Stop};
 use super::revert::Done;
 use super::{Trouble, redact};
 use crate::engine::action::{
-    Refusal, RevertOrder, RevertOutcome, RevertPart, RevertRecord, RevertedPart, Touched,
+    Proposed, Refusal, RevertOrder, RevertOutcome, RevertPart, RevertRecord, RevertedPart, Touched,
 };
 
 /// What became of one part, or why it is not known.
@@ -48,7 +48,9 @@ fn settle(order: &RevertOrder, planned: Vec<(&RevertPart, Tried)>) -> Settled {
                 nothing = Some(refusal);
                 parts.push(None);
             }
-            Ok(done @ (Done::Already(_) | Done::Planned(..) | Done::Pushed(..))) => parts.push(Some(done)),
+            Ok(done @ (Done::Already(_) | Done::Planned(..) | Done::Pushed(..) | Done::Aside(..))) => {
+                parts.push(Some(done));
+            }
             Ok(done) => {
                 stopping = stopping.or_else(|| Some((part, whole(vec![done]))));
                 parts.push(None);
@@ -87,7 +89,7 @@ fn push(
             None => continue,
         };
         let outcome = match tried {
-            Ok(done @ (Done::Already(_) | Done::Pushed(..))) => {
+            Ok(done @ (Done::Already(_) | Done::Pushed(..) | Done::Aside(..))) => {
                 all.push(done);
                 continue;
             }
@@ -126,6 +128,7 @@ fn partly(part: &RevertPart, done: Vec<RevertedPart>, outcome: RevertOutcome) ->
         other @ (RevertOutcome::Pushed(_)
         | RevertOutcome::AlreadyReverted(_)
         | RevertOutcome::Planned(_)
+        | RevertOutcome::Proposed(_)
         | RevertOutcome::Partly { .. }) => return other,
     };
     RevertOutcome::Partly { done, missing: vec![redact(&part.repo_url)], reason }
@@ -134,7 +137,7 @@ fn partly(part: &RevertPart, done: Vec<RevertedPart>, outcome: RevertOutcome) ->
 /// One outcome for all; what stops one part stops all.
 pub(crate) fn whole(all: Vec<Done>) -> RevertOutcome {
     let (mut parts, mut touches): (Vec<RevertedPart>, Vec<Touched>) = (Vec::new(), Vec::new());
-    let (mut pushed, mut planned) = (false, false);
+    let (mut pushed, mut planned, mut aside_any) = (false, false, false);
     for done in all {
         match done {
             Done::Already(part) => parts.push(part),
@@ -146,12 +149,20 @@ pub(crate) fn whole(all: Vec<Done>) -> RevertOutcome {
                 (planned, touches) = (true, united(touches, others));
                 parts.push(part);
             }
+            Done::Aside(aside, others) => {
+                (aside_any, touches) = (true, united(touches, others));
+                parts.push(aside.part);
+            }
             Done::NotThere => return RevertOutcome::NotThere,
             Done::Shared(with) => return RevertOutcome::Shared { with },
             Done::Newer(revision, branch) => return RevertOutcome::Newer { revision, branch },
         }
     }
     let record = RevertRecord { parts, touches };
+    if aside_any {
+        let (parts, remarks) = (Vec::new(), Vec::new());
+        return RevertOutcome::Proposed(Box::new(Proposed { record, parts, remarks }));
+    }
     match (planned, pushed) {
         (true, _) => RevertOutcome::Planned(record),
         (false, true) => RevertOutcome::Pushed(record),

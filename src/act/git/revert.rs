@@ -13,6 +13,7 @@ use super::history::{self, History, revision};
 use super::message::{self, TRAILER_ROLLBACK, Told, trailer, trailers};
 use super::never::Never;
 use super::plan::{self, Already, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
+use super::propose::Aside;
 use super::push::{self, PushOutcome};
 use super::shared::{followed, touched};
 use super::transport::Session;
@@ -37,6 +38,8 @@ const RECORD_NOTES_MAX: usize = 20;
 #[derive(Debug)]
 pub(crate) enum Done {
     Pushed(RevertedPart, Vec<Touched>),
+    /// It is on a side branch.
+    Aside(Aside, Vec<Touched>),
     Already(RevertedPart),
     /// It would be pushed.
     Planned(RevertedPart, Vec<Touched>),
@@ -51,7 +54,7 @@ impl Done {
     pub(crate) fn on_branch(&self) -> Option<&RevertedPart> {
         match self {
             Self::Pushed(part, _) | Self::Already(part) => Some(part),
-            Self::Planned(..) | Self::NotThere | Self::Shared(_) | Self::Newer(..) => None,
+            Self::Aside(..) | Self::Planned(..) | Self::NotThere | Self::Shared(_) | Self::Newer(..) => None,
         }
     }
 }
@@ -97,6 +100,12 @@ impl Call<'_> {
             };
             if self.order.mode == Delivery::DryRun || !self.push {
                 return Ok(Done::Planned(self.record(repo, &ready, ready.tip, attempts)?, ready.touches));
+            }
+            if matches!(self.order.mode, Delivery::PullRequest { .. }) {
+                let (ours, side) = self.propose(repo, session, &ready)?;
+                let part = self.record(repo, &ready, ours, attempts)?;
+                let (repo_url, message) = (self.part.repo_url.clone(), history::message(repo, ours)?);
+                return Ok(Done::Aside(Aside { part, repo_url, branch: side, message }, ready.touches));
             }
             let new = self.commit(repo, &ready)?;
             let record = self.record(repo, &ready, new, attempts)?;
@@ -185,6 +194,8 @@ impl Call<'_> {
     fn may_touch(&self, touches: &[Touched]) -> bool {
         match self.order.rules.shared_files {
             SharedFiles::Revert => true,
+            // In a pull request a person decides.
+            SharedFiles::PullRequest if matches!(self.order.mode, Delivery::PullRequest { .. }) => true,
             SharedFiles::Hold | SharedFiles::PullRequest => {
                 touches.iter().all(|other| other.standing == Standing::Sick)
             }

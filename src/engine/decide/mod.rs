@@ -8,6 +8,7 @@ mod adopting;
 mod analysing;
 mod asked;
 mod confirming;
+mod proposing;
 mod reverting;
 
 use std::collections::BTreeMap;
@@ -69,6 +70,7 @@ pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step
             break;
         }
     }
+    turn.withdraw_what_is_needless();
     // What an analysis left behind is what the next one begins with, whether or not anything is seen in between.
     turn.watch_sickness();
     turn.note_operation();
@@ -98,6 +100,7 @@ impl Turn<'_> {
             Event::Rollout(rollout) => self.app.seen.rollout = Some(rollout),
             Event::Measured { round, answers } => self.absorb_answers(round, &answers),
             Event::Reverted { rollback, outcome } => self.reverted(&rollback, outcome),
+            Event::Withdrawn { rollback, outcome } => self.withdrawn(&rollback, outcome),
             Event::Related(relation) => self.related(relation),
             Event::Asked { because } => self.asked(because),
             Event::Started => self.resume(),

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use super::{REVERT_ANSWER_MAX, Turn, newer_operation};
 use crate::engine::action::{
-    Action, Delivery, RevertOrder, RevertOutcome, RevertPart, RevertRecord, RevertedPart, Standing, Touched,
+    Action, Delivery, Refusal, RevertOrder, RevertOutcome, RevertPart, RevertRecord, RevertedPart, Standing,
+    Touched,
 };
 use crate::engine::analysis::{
     AppState, Bad, Confirming, PAST_REVERTS_MAX, PastPart, PastRevert, Phase, Reverting, Stage, Waiting,
 };
 use crate::engine::entry::{Abandoned, Kind, WaitsFor, Why};
 use crate::engine::facts::{Revision, Revisions, SyncStatus};
+use crate::engine::forge::SIDE_BRANCHES;
 use crate::engine::guards;
 use crate::engine::judge::health;
-use crate::engine::policy::Mode;
+use crate::engine::policy::{Mode, SharedFiles};
 use crate::engine::time::{elapsed, later};
 
 /// The longest pause between two tries.
@@ -49,6 +51,7 @@ impl Turn<'_> {
             rules: self.context.policy.rollback.revert.clone(),
             mode: match self.context.policy.mode {
                 Mode::Push => Delivery::Push,
+                Mode::PullRequest => Delivery::PullRequest { complete: false },
                 Mode::DryRun => Delivery::DryRun,
             },
             only_look: false,
@@ -89,7 +92,10 @@ impl Turn<'_> {
             part.no_fix = Some(revision);
         }
         let after = elapsed(reverting.since, now);
-        if reverting.attempts > 0 && after >= self.context.policy.rollback.push_timeout {
+        if reverting.attempts > 0
+            && !reverting.waits_for_merge()
+            && after >= self.context.policy.rollback.push_timeout
+        {
             let reverting = (**reverting).clone();
             self.give_up(reverting, Why::PushFailed { error: "no answer".to_owned(), after });
             return true;
@@ -134,6 +140,7 @@ impl Turn<'_> {
                 self.record(Kind::RevertPlanned { record });
                 self.app.state.phase = Phase::Idle { current: reverting.bad.revisions };
             }
+            RevertOutcome::Proposed(proposed) => self.proposed(reverting, *proposed),
             RevertOutcome::NotThere => match self.abandoned() {
                 Some(because) => {
                     self.record(Kind::RevertAbandoned { rollback: rollback.to_owned(), because });
@@ -147,6 +154,15 @@ impl Turn<'_> {
             }
             RevertOutcome::Partly { done, missing, reason } => self.partly(reverting, &done, missing, reason),
             RevertOutcome::Conflict { files } => self.give_up(reverting, Why::Conflict { files }),
+            RevertOutcome::Refused(refusal @ Refusal::Protected { .. })
+                if reverting.order.mode == Delivery::Push
+                    && self.context.policy.rollback.proposals.if_protected =>
+            {
+                self.propose_instead(reverting, refusal.to_string());
+            }
+            // An answer from before the pull request took the place of the push.
+            RevertOutcome::Refused(Refusal::Protected { branch, .. })
+                if reverting.order.mode != Delivery::Push && !branch.starts_with(SIDE_BRANCHES) => {}
             RevertOutcome::Refused(refusal) => self.give_up(reverting, Why::Refused { refusal }),
             RevertOutcome::Failed { error } => self.try_again(reverting, error),
         }
@@ -154,7 +170,18 @@ impl Turn<'_> {
 
     /// Others are rendered from the same files: a verdict that is still to come may allow it.
     fn shared(&mut self, reverting: Reverting, with: Vec<Touched>) {
+        let may_be_proposed = reverting.order.rules.shared_files == SharedFiles::PullRequest;
+        if may_be_proposed && matches!(reverting.order.mode, Delivery::PullRequest { .. }) {
+            // An answer from before the pull request took the place of the push.
+            return;
+        }
         if with.iter().any(|other| other.standing == Standing::Well) {
+            if may_be_proposed {
+                let others: Vec<_> = with.iter().map(ToString::to_string).collect();
+                let because =
+                    format!("other applications are rendered from the same files: {}", others.join(", "));
+                return self.propose_instead(reverting, because);
+            }
             return self.give_up(reverting, Why::SharedFiles { with });
         }
         self.wait(reverting, WaitsFor::Verdicts { of: with });
@@ -200,6 +227,8 @@ impl Turn<'_> {
             // The others are synced as soon as this one could be, and then judged.
             WaitsFor::Verdicts { of } => (after >= live_timeout.saturating_add(policy.duration))
                 .then(|| Why::SharedUndecided { with: of.clone(), after }),
+            // People take their time.
+            WaitsFor::Merge { .. } => None,
             WaitsFor::Newer { revision, .. } => (after >= live_timeout).then(|| Why::NewerNotSynced {
                 newer: revision.clone(),
                 after,
@@ -254,13 +283,13 @@ impl Turn<'_> {
     }
 
     /// It was only looked for, and the reason for that is gone.
-    fn ask_now(&mut self) {
+    pub(super) fn ask_now(&mut self) {
         if let Phase::Reverting(reverting) = &mut self.app.state.phase {
             reverting.retry_at = self.context.now;
         }
     }
 
-    fn give_up(&mut self, reverting: Reverting, why: Why) {
+    pub(super) fn give_up(&mut self, reverting: Reverting, why: Why) {
         self.hold(&reverting.bad.revisions, why);
         self.app.state.phase = Phase::Idle { current: reverting.bad.revisions };
     }
@@ -271,6 +300,9 @@ impl Turn<'_> {
         if reverting.retry_at <= retry_at {
             // This answer came before; the next try is due already.
             return;
+        }
+        if reverting.waits_for_merge() {
+            return self.look_again_later(reverting, error);
         }
         let after = elapsed(reverting.since, self.context.now);
         self.record(Kind::RevertRetried { error: error.clone(), attempts: reverting.attempts });
@@ -291,6 +323,7 @@ impl Turn<'_> {
             took: elapsed(bad.degraded_at, now),
         });
         self.remember(&record.parts);
+        self.needless(&order.rollback, "The revert is on the branch.");
         let stage = Stage::Landing { since: now, next_refresh_at: now, asked: Vec::new(), known: Vec::new() };
         self.app.state.phase =
             Phase::Confirming(Box::new(Confirming { bad, order, record, pushed_at: now, stage }));
