@@ -145,6 +145,7 @@ impl<'a> Shown<'a> {
             Kind::RevertPushed { record, already, .. } => {
                 Some(Self::made(if *already { "already" } else { "pushed" }, record))
             }
+            Kind::PullRequestOpened { record, .. } => Some(Self::made("proposed", record)),
             Kind::HoldBegan { why: why @ Why::Conflict { .. }, .. } => {
                 Some(Self::not("conflict", CONFLICT, format!("{why}. {}", why.advice())))
             }

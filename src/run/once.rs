@@ -149,8 +149,10 @@ async fn state(request: &Request, facts: &ApplicationFacts) -> anyhow::Result<(A
 async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> anyhow::Result<Told> {
     let Found { facts, mut policy, state, mut version } = found;
     let saves = mode == Mode::Push;
-    // What the person says counts more than the policy's own mode.
-    policy.mode = mode;
+    // What the person says counts more than the policy's own mode; that nobody may push stays true.
+    if !(saves && policy.mode == Mode::PullRequest) {
+        policy.mode = mode;
+    }
     let policy = Arc::new(policy);
     let others_degraded = fleet.others_degraded(&request.app, state.phase.current(), Timestamp::now());
     let (shared, mut told) = shared(request, fleet, saves)?;
