@@ -35,6 +35,8 @@ mod from_the_cluster;
 mod github_app;
 #[path = "git/hostile.rs"]
 mod hostile;
+#[path = "git/hydrated.rs"]
+mod hydrated;
 #[path = "git/multi_source.rs"]
 mod multi_source;
 #[path = "git/neighbours.rs"]
@@ -121,6 +123,7 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
             target_revision: "main".into(),
             sources: vec![0],
             renderings: vec![Rendering::of_path("apps/shop")],
+            hydrated: None,
             no_fix: None,
             others: vec![],
             bad: Revision::new(bad),

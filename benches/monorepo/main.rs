@@ -194,6 +194,7 @@ fn access(url: &str) -> Access {
 
 fn fetch(cache: &Path, url: &str, good: &str, bad: &str) {
     let order = RelateOrder {
+        hydrated: None,
         repo_url: url.into(),
         project: "default".into(),
         target_revision: "main".into(),
@@ -216,6 +217,7 @@ fn revert(git: &Git, url: &str, good: &str, bad: &str) {
             target_revision: "main".into(),
             sources: vec![0],
             renderings: vec![Rendering::plain(APP)],
+            hydrated: None,
             no_fix: None,
             others: vec![],
             bad: Revision::new(bad),

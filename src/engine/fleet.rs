@@ -25,8 +25,8 @@ pub struct Fleet {
 /// A source in a Git repository.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
-    /// Which of the application's sources this is.
-    source: usize,
+    /// Which of the application's sources this is; none where a hydrator writes that one.
+    source: Option<usize>,
     /// The same for all ways to write a repository's URL.
     repository: String,
     /// None where it is whatever the repository says (`HEAD`).
@@ -73,7 +73,7 @@ impl Fleet {
 
     /// Takes in what an application is rendered from, whether or not anybody looks after it.
     pub fn place(&mut self, facts: &ApplicationFacts) {
-        let place = |(source, of): (usize, &Source)| match &of.kind {
+        let place = |(source, of): (Option<usize>, &Source)| match &of.kind {
             SourceKind::Git { rendering } => Some(Place {
                 source,
                 repository: repository(&of.repo_url),
@@ -82,7 +82,14 @@ impl Fleet {
             }),
             SourceKind::Chart { .. } => None,
         };
-        let places = facts.sources.iter().enumerate().filter_map(place).collect();
+        // Of what is hydrated, people change what it is rendered from.
+        let places = match &facts.dry {
+            Some(dry) => place((None, dry)).into_iter().collect(),
+            None => {
+                let sources = facts.sources.iter().enumerate();
+                sources.filter_map(|(i, source)| place((Some(i), source))).collect()
+            }
+        };
         self.places.insert(facts.app.clone(), places);
     }
 
@@ -116,7 +123,7 @@ impl Fleet {
             others.push(Other {
                 app: other.clone(),
                 renderings: shared.iter().map(|place| place.rendering.clone()).collect(),
-                revision: at.and_then(|at| at.iter().nth(first.source)).cloned(),
+                revision: at.zip(first.source).and_then(|(at, source)| at.iter().nth(source)).cloned(),
                 standing,
             });
         }
@@ -154,6 +161,7 @@ mod tests {
             target_revision,
             sources: vec![0],
             renderings: Vec::new(),
+            hydrated: None,
             no_fix: None,
             others: Vec::new(),
             bad: commit('b'),

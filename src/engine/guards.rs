@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::action::RevertPart;
+use super::action::{Hydrated, RevertPart};
 use super::analysis::{AppState, LastGood, PastPart};
 use super::decide::Context;
 use super::entry::Why;
@@ -56,12 +56,7 @@ fn changed_sources(
 ) -> Result<Vec<RevertPart>, Why> {
     let no = |reason: String| Err(Why::SourceNotRevertible { reason });
     if application.hydrated {
-        return no(match &application.dry {
-            Some(dry) => {
-                format!("its manifests are hydrated from `{}` of {}", dry.target_revision, dry.repo_url)
-            }
-            None => "its manifests are hydrated from another branch".to_owned(),
-        });
+        return hydrated_source(application, bad, good);
     }
     let (sources, then, now) = (application.sources.len(), good.revisions.len(), bad.len());
     if then != now || sources != now {
@@ -104,6 +99,7 @@ fn changed_sources(
                 target_revision: source.target_revision.clone(),
                 sources: vec![i],
                 renderings: vec![rendering],
+                hydrated: None,
                 no_fix: None,
                 others: Vec::new(),
                 bad: bad.clone(),
@@ -112,6 +108,49 @@ fn changed_sources(
         }
     }
     Ok(parts)
+}
+
+/// What a hydrator writes is undone where people write: on the branch that it renders from.
+fn hydrated_source(
+    application: &ApplicationFacts,
+    bad: &Revisions,
+    good: &LastGood,
+) -> Result<Vec<RevertPart>, Why> {
+    let no = |reason: &str| Err(Why::SourceNotRevertible { reason: reason.to_owned() });
+    let ([synced], Some(dry)) = (application.sources.as_slice(), &application.dry) else {
+        return no("its manifests are hydrated, and it does not say from where");
+    };
+    let (SourceKind::Git { rendering }, SourceKind::Git { rendering: on_branch }) = (&dry.kind, &synced.kind)
+    else {
+        return no("its manifests are hydrated from a chart, which is not in Git");
+    };
+    let (Some(bad), Some(good)) = (bad.single(), good.revisions.single()) else {
+        return no("its manifests are hydrated, and were not before");
+    };
+    if dry.repo_url != synced.repo_url {
+        let (branch, url) = (&dry.target_revision, &dry.repo_url);
+        return no(&format!("its manifests are hydrated from `{branch}` of {url} into another repository"));
+    }
+    if !bad.is_commit() || !good.is_commit() {
+        return no("its revisions are not Git commits");
+    }
+    if bad == good {
+        return Ok(Vec::new());
+    }
+    Ok(vec![RevertPart {
+        repo_url: dry.repo_url.clone(),
+        target_revision: dry.target_revision.clone(),
+        sources: vec![0],
+        renderings: vec![rendering.as_ref().clone()],
+        hydrated: Some(Hydrated {
+            target_revision: synced.target_revision.clone(),
+            path: on_branch.path.clone().unwrap_or_default(),
+        }),
+        no_fix: None,
+        others: Vec::new(),
+        bad: bad.clone(),
+        good: good.clone(),
+    }])
 }
 
 fn past(state: &AppState) -> impl Iterator<Item = &PastPart> {
@@ -274,14 +313,19 @@ mod tests {
 
     #[test]
     fn what_is_not_in_git_cannot_be_reverted() {
-        check(|case| case.application.hydrated = true, "hydrated from another branch");
-        check(
-            |case| {
+        check(|case| case.application.hydrated = true, "hydrated, and it does not say from where");
+        let hydrated = |url: &'static str| {
+            move |case: &mut Case| {
+                let synced = case.application.sources[0].clone();
                 case.application.hydrated = true;
-                case.application.dry = case.application.sources.first().cloned();
-            },
-            "hydrated from `main` of https://git.example.com/shop.git",
+                case.application.dry = Some(Source { repo_url: url.to_owned(), ..synced });
+            }
+        };
+        check(
+            hydrated("https://git.example.com/dry.git"),
+            "hydrated from `main` of https://git.example.com/dry.git into another repository",
         );
+        check(hydrated("https://git.example.com/shop.git"), "revert bbbbbbbb to aaaaaaaa in [0]");
         check(|case| case.application.sources.clear(), "had 1 sources at last good, 1 at bad, and has 0");
         check(sources(&["x"], "a", "bc"), "had 1 sources at last good, 2 at bad, and has 1");
         let chart = || SourceKind::Chart { chart: "shop".into() };

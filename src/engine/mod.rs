@@ -16,6 +16,7 @@ pub mod judge;
 pub mod laws;
 pub mod origin;
 pub mod policy;
+pub mod refusal;
 pub mod rendering;
 pub mod template;
 pub mod time;

@@ -67,7 +67,9 @@ pub(super) fn begin(shared: &Arc<Shared>, facts: &ApplicationFacts, policy: &Arc
     if policy.mode == Mode::DryRun {
         return;
     }
-    for source in facts.sources.iter().filter(|source| matches!(source.kind, SourceKind::Git { .. })) {
+    // What a hydrator writes is undone where it renders from.
+    let sources = facts.dry.as_ref().map_or(facts.sources.as_slice(), std::slice::from_ref);
+    for source in sources.iter().filter(|source| matches!(source.kind, SourceKind::Git { .. })) {
         let place = Place {
             repo_url: source.repo_url.clone(),
             target_revision: source.target_revision.clone(),

@@ -48,7 +48,7 @@ fn the_journal_is_described() {
     text += "`…` stands for names and numbers. What to do is in [operating.md](../operating.md#holds).\n\n";
     text += &table(&item(&read("src/engine/why.rs"), "Why").members);
     text += "\n## Refusals\n\nThe reasons of a hold of kind `Refused`: what Git or its server says.\n\n";
-    text += &table(&item(&read("src/engine/action.rs"), "Refusal").members);
+    text += &table(&item(&read("src/engine/refusal.rs"), "Refusal").members);
     check("docs/reference/journal.md", &text);
 }
 
@@ -65,7 +65,7 @@ fn lower(name: &str) -> String {
 #[test]
 fn every_reason_to_hold_is_in_the_operators_guide() {
     let guide = read("docs/operating.md");
-    for (file, name) in [("src/engine/why.rs", "Why"), ("src/engine/action.rs", "Refusal")] {
+    for (file, name) in [("src/engine/why.rs", "Why"), ("src/engine/refusal.rs", "Refusal")] {
         for reason in item(&read(file), name).members {
             // A refusal speaks for itself; each has its own line.
             if reason.error == "…" {

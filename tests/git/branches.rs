@@ -157,6 +157,7 @@ fn relations_are_told() {
             project: "default".into(),
             target_revision: "main".into(),
             renderings: vec![super::Rendering::of_path("apps/shop")],
+            hydrated: None,
             ancestor: Revision::new(ancestor),
             descendant: Revision::new(descendant),
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lastgood::engine::action::{Refusal, RevertOutcome, Standing, Touched};
 use lastgood::engine::event::Event;
-use lastgood::engine::facts::{AppKey, Gap, OperationPhase, Reading, SyncStatus, TroubleKind};
+use lastgood::engine::facts::{AppKey, Gap, OperationPhase, Reading, Source, SyncStatus, TroubleKind};
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
@@ -127,6 +127,11 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
             application(world)?.resume = hold;
         }
         ["spec", "changes"] => application(world)?.spec_digest += " changed",
+        ["source", "is", "hydrated", "from", branch] => {
+            let dry = Source { target_revision: (*branch).to_owned(), ..argocd::git_source() };
+            let application = application(world)?;
+            (application.hydrated, application.dry) = (true, Some(dry));
+        }
         ["source", "is", "hydrated"] => application(world)?.hydrated = true,
         ["source", "is", "a", "chart"] => application(world)?.sources = vec![argocd::chart_source()],
         ["source", "is", "joined", "by", "a", "chart"] => {

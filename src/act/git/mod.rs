@@ -15,6 +15,7 @@ pub mod github_app;
 mod graph;
 mod history;
 pub(crate) mod http;
+mod hydrated;
 mod look;
 mod merge;
 pub mod message;

@@ -10,6 +10,7 @@ use super::commit;
 use super::error::{Class, Failure};
 use super::footprint::{Followed, Footprint, FootprintError};
 use super::history::{self, History, revision};
+use super::hydrated::dry;
 use super::message::{self, TRAILER_ROLLBACK, Told, trailer, trailers};
 use super::never::Never;
 use super::plan::{self, Already, Evidence, Found, OnConflict, Plan, Request, Rollback, Stop, commit_id};
@@ -83,6 +84,9 @@ pub(crate) struct Ready {
     pub(crate) branch: String,
     pub(crate) tip: Oid,
     pub(crate) plan: Plan,
+    /// Last good, and bad, as the branch has them.
+    pub(crate) good: Revision,
+    pub(crate) bad: Revision,
     /// Other applications that are rendered from files that it changes.
     pub(crate) touches: Vec<Touched>,
     /// What the footprint does not hold.
@@ -130,7 +134,10 @@ impl Call<'_> {
         if session.is_over() {
             return Err(Failure::new(Class::Unreachable, "the time was up before the push").into());
         }
-        let (good, bad) = (commit_id(&self.part.good)?, commit_id(&self.part.bad)?);
+        let hydrated = self.part.hydrated.as_ref();
+        let good_revision = dry(repo, session, hydrated, &self.part.good)?;
+        let bad_revision = dry(repo, session, hydrated, &self.part.bad)?;
+        let (good, bad) = (commit_id(&good_revision)?, commit_id(&bad_revision)?);
         let NeverRevert { paths, kinds } = &self.order.rules.never_revert;
         let never = Never::new(paths, kinds).map_err(unsupported)?;
         let target = &self.part.target_revision;
@@ -187,7 +194,8 @@ impl Call<'_> {
             return Ok(Next::Done(Done::Shared(touches)));
         }
         let notes = whole.notes;
-        Ok(Next::Commit(Ready { branch, tip, plan, touches, notes }))
+        let (good, bad) = (good_revision, bad_revision);
+        Ok(Next::Commit(Ready { branch, tip, plan, good, bad, touches, notes }))
     }
 
     /// Whether the policy allows a revert that changes files of these applications.
@@ -238,8 +246,8 @@ impl Call<'_> {
                 app: &app,
                 cluster: &self.order.cluster,
                 rollback: &self.order.rollback,
-                bad: &self.part.bad,
-                good: &self.part.good,
+                bad: &ready.bad,
+                good: &ready.good,
                 evidence: &self.order.evidence,
                 touches: &touches,
                 undone,
@@ -358,7 +366,8 @@ pub(crate) fn relate(
     repo: &Repository,
     session: &Arc<Session>,
 ) -> Result<Relation, Trouble> {
-    let (ancestor, descendant) = (commit_id(&order.ancestor)?, commit_id(&order.descendant)?);
+    let rendered_from = dry(repo, session, order.hydrated.as_ref(), &order.descendant)?;
+    let (ancestor, descendant) = (commit_id(&order.ancestor)?, commit_id(&rendered_from)?);
     // A commit that is here does not change; of many applications in one repository only the first has it fetched.
     if repo.find_commit(ancestor).is_err() || repo.find_commit(descendant).is_err() {
         cache::fetch_any(repo, session, &order.target_revision)?;

@@ -216,6 +216,7 @@ impl Turn<'_> {
                 project: application.project.clone(),
                 target_revision: source.target_revision.clone(),
                 renderings: vec![rendering.as_ref().clone()],
+                hydrated: None,
                 ancestor: good.clone(),
                 descendant: bad.clone(),
             }));

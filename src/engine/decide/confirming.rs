@@ -107,10 +107,13 @@ fn landing(
                 let part = confirming.order.parts.iter().find(|part| part.sources.contains(&i));
                 let own = || vec![rendering.as_ref().clone()];
                 landing.questions.push(RelateOrder {
-                    repo_url: source.repo_url.clone(),
+                    repo_url: part.map_or(&source.repo_url, |part| &part.repo_url).clone(),
                     project: confirming.order.project.clone(),
-                    target_revision: source.target_revision.clone(),
+                    target_revision: part
+                        .map_or(&source.target_revision, |part| &part.target_revision)
+                        .clone(),
                     renderings: part.map_or_else(own, |part| part.renderings.clone()),
+                    hydrated: part.and_then(|part| part.hydrated.clone()),
                     ancestor: expected.clone(),
                     descendant: live.clone(),
                 });
