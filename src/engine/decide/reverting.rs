@@ -240,6 +240,11 @@ impl Turn<'_> {
     fn give_up_waiting(&mut self, why: Why) -> bool {
         let Phase::Reverting(reverting) = &self.app.state.phase else { return false };
         let reverting = (**reverting).clone();
+        let may_be_proposed = reverting.order.rules.shared_files == SharedFiles::PullRequest;
+        if may_be_proposed && matches!(why, Why::SharedUndecided { .. }) {
+            self.propose_instead(reverting, why.to_string());
+            return true;
+        }
         self.give_up(reverting, why);
         true
     }
