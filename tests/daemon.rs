@@ -184,6 +184,35 @@ async fn a_person_rolls_back_and_the_daemon_sees_it_through() {
     assert!(state(&stage).await.hold.is_none(), "a plan holds nothing");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_rolls_back_what_was_judged_healthy_and_says_what_it_does() {
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("push", ""))]).await;
+    let good = stage.sandbox.developer().tip().unwrap();
+    stage.start();
+    stage.until("LastGood").await;
+    let bad = stage.deploy("v2");
+    stage.until("Healthy").await;
+    stage.until("LastGood").await;
+    let reverts = || stage.commits_with(&format!("Lastgood-Bad: {bad}"));
+    let (code, text) = stage.rollback(&[]).await;
+    assert!(code == 3 && text.contains("itself was last good"), "{code}: {text}");
+    let (code, text) = stage.rollback(&["--to", "1234567"]).await;
+    assert!(code == 1 && text.contains("no sync of `1234567`; it has"), "{code}: {text}");
+    let (code, text) = stage.rollback(&["--to", &good[..10], "--output", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, json["outcome"].as_str()), (0, Some("planned")), "{text}");
+    assert_eq!(json["parts"][0]["culprits"][0]["revision"], bad.as_str());
+    assert!(reverts().is_empty(), "a plan changes nothing");
+    let args = ["--to", &good, "--yes", "--because", "it shows the wrong prices"];
+    let (code, text) = stage.rollback(&args).await;
+    assert!(code == 0 && text.contains("a person says so") && text.contains("pushed"), "{code}: {text}");
+    assert_eq!(reverts().len(), 1);
+    stage.until("RevertLive").await;
+    stage.until("Recovered").await;
+    let (code, text) = stage.rollback(&["--yes", "--dry-run"]).await;
+    assert!(code == 1 && text.contains("cannot be used with"), "{code}: {text}");
+}
+
 fn kinds(told: &once::Told) -> impl Iterator<Item = &Kind> {
     told.entries.iter().map(|entry| &entry.kind)
 }

@@ -190,9 +190,8 @@ fn repository(bases: &[Base]) -> Files {
     }
     for (at, base) in bases.iter().enumerate() {
         let name = ["kustomization.yaml", "kustomization.yml", "Kustomization"][base.name];
-        let lists: String =
-            lists[at].iter().map(|(field, list)| format!("{field}: [{}]\n", list.join(", "))).collect();
-        files.insert(format!("{}/{name}", folder(at)), lists + &texts[at]);
+        let lists = lists[at].iter().map(|(field, list)| format!("{field}: [{}]\n", list.join(", ")));
+        files.insert(format!("{}/{name}", folder(at)), lists.collect::<Vec<_>>().concat() + &texts[at]);
     }
     files
 }

@@ -37,6 +37,10 @@ pub struct Rollback {
     /// Pushes the revert; a running daemon then sees to it that it becomes live and helps.
     #[arg(long)]
     yes: bool,
+    /// The revision to go back to, or how it begins: one that Argo CD's history has. By default last good. Name one when
+    /// what lastgood judged healthy is not.
+    #[arg(long, value_name = "REV")]
+    to: Option<String>,
     /// Why, in a sentence for the commit message and the journal.
     #[arg(long, value_name = "TEXT", default_value = "asked for a rollback")]
     because: String,
@@ -98,6 +102,7 @@ impl Rollback {
             cache: self.cache.clone(),
             app: self.app(),
             because: self.because.clone(),
+            to: self.to.clone(),
         };
         let planned = once::plan(&request).await?;
         if let Some(error) = failure(&planned) {

@@ -228,6 +228,19 @@ pub enum LastGoodFrom {
     FirstSight,
     /// It is a revert after which the failed signals passed again.
     Recovery,
+    /// A person who rolls back says so.
+    Person,
+}
+
+impl fmt::Display for LastGoodFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Analysis => "its analysis ended healthy",
+            Self::FirstSight => "at first sight it is Synced and Healthy, and its signals pass",
+            Self::Recovery => "the rollback to it helped",
+            Self::Person => "a person says so",
+        })
+    }
 }
 
 /// How a revert is known to be live.
@@ -322,16 +335,7 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LastGood { revisions, from } => {
-                let how = match from {
-                    LastGoodFrom::Analysis => "its analysis ended healthy",
-                    LastGoodFrom::FirstSight => {
-                        "at first sight it is Synced and Healthy, and its signals pass"
-                    }
-                    LastGoodFrom::Recovery => "the rollback to it helped",
-                };
-                write!(f, "{} is last good: {how}", revisions.short())
-            }
+            Self::LastGood { revisions, from } => write!(f, "{} is last good: {from}", revisions.short()),
             Self::AnalysisBegan { revisions, last_good } => {
                 let good = last_good.as_ref().map_or_else(|| "not known".to_owned(), Revisions::short);
                 write!(f, "analysing {}, last good is {good}", revisions.short())

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::action::{Relation, RevertOutcome, Round};
-use super::facts::{ApplicationFacts, Reading, RolloutFacts};
+use super::facts::{ApplicationFacts, HistoryEntry, Reading, RolloutFacts};
 use super::forge::PullRequest;
 
 /// Something that happened.
@@ -40,6 +40,8 @@ pub enum Event {
     Asked {
         /// Why, in the person's words.
         because: String,
+        /// The sync to go back to, where the person names one.
+        to: Option<Box<HistoryEntry>>,
     },
     /// The daemon started, or took over, with this state: what was intended and not answered is asked for again.
     Started,

@@ -15,7 +15,7 @@ use crate::engine::analysis::{App, AppState, Phase, Seen};
 use crate::engine::decide::{Context, step};
 use crate::engine::entry::Entry;
 use crate::engine::event::Event;
-use crate::engine::facts::{AppKey, ApplicationFacts};
+use crate::engine::facts::{AppKey, ApplicationFacts, HistoryEntry};
 use crate::engine::fleet::Fleet;
 use crate::engine::policy::{Mode, Policy};
 use crate::observe::argocd;
@@ -46,6 +46,8 @@ pub struct Request {
     pub app: AppKey,
     /// Why, in the person's words.
     pub because: String,
+    /// How the revision begins to which to go back; none means last good.
+    pub to: Option<String>,
 }
 
 /// What became of it.
@@ -157,8 +159,9 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
     let others_degraded = fleet.others_degraded(&request.app, state.phase.current(), Timestamp::now());
     let (shared, mut told) = shared(request, fleet, saves)?;
     let uid = facts.uid.clone();
+    let to = request.to.as_deref().map(|to| synced(&facts, to)).transpose()?;
     let mut app = App { state, seen: Seen { application: Some(facts), rollout: None } };
-    let mut event = Event::Asked { because: request.because.clone() };
+    let mut event = Event::Asked { because: request.because.clone(), to: to.map(Box::new) };
     for _ in 0..ANSWERS_MAX {
         let (now, cluster) = (Timestamp::now(), request.cluster.as_str());
         let context = Context { policy: &policy, cluster, now, others_degraded };
@@ -191,6 +194,15 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
         entries.push(entry);
     }
     Ok(Told { entries, phase: app.state.phase })
+}
+
+/// The newest sync in Argo CD's history of a revision that begins so.
+fn synced(facts: &ApplicationFacts, to: &str) -> anyhow::Result<HistoryEntry> {
+    let begins = |entry: &&HistoryEntry| entry.revisions.iter().any(|one| one.as_str().starts_with(to));
+    let known =
+        || facts.history.iter().rev().map(|entry| entry.revisions.short()).collect::<Vec<_>>().join(", ");
+    let found = facts.history.iter().rev().find(begins).filter(|_| !to.is_empty());
+    found.cloned().with_context(|| format!("Argo CD's history has no sync of `{to}`; it has {}", known()))
 }
 
 fn shared(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ pub(crate) async fn pull_request(scenario: &Scenario) -> Result<()> {
     .await?;
     wait_until("the state to tell", PROPOSE_TIMEOUT, async || {
         let object = last_good_object(&shop.app).await?;
-        ensure!(text(&object, "/status/summary/phase") == "Proposed", "{}", object["status"]["summary"]);
+        ensure!(text(&object, "/status/summary/phase") == "Proposed", "{object:#}");
         Ok(())
     })
     .await?;
@@ -64,7 +64,8 @@ pub(crate) async fn pull_request(scenario: &Scenario) -> Result<()> {
     stays("there is exactly one pull request", QUIET, async || one_open(&gitea).await.map(drop)).await?;
     ensure!(shop.repository.developer.rollbacks().await?.is_empty(), "the branch was changed");
 
-    let merge = format!("/repos/{PATH}/pulls/{}/merge", proposed["number"]);
+    let number = proposed.pointer("/number").and_then(Value::as_u64).context("it has no number")?;
+    let merge = format!("/repos/{PATH}/pulls/{number}/merge");
     wait_until("the merge", PROPOSE_TIMEOUT, async || {
         gitea.admin(Method::POST, &merge, json!({ "Do": "merge" })).await
     })
@@ -100,14 +101,10 @@ pub(crate) async fn pull_request(scenario: &Scenario) -> Result<()> {
 /// The one pull request that there ever was, if it is open.
 async fn one_open(gitea: &Gitea) -> Result<Value> {
     let all = gitea.admin(Method::GET, &format!("/repos/{PATH}/pulls?state=all"), Value::Null).await?;
-    let all = all.as_array().context("a list was expected")?;
-    ensure!(
-        all.len() == 1 && text(&all[0], "/state") == "open",
-        "there are {}, the first in {}",
-        all.len(),
-        all.first().map_or("", |one| text(one, "/state"))
-    );
-    Ok(all[0].clone())
+    match all.as_array().map(Vec::as_slice) {
+        Some([one]) if text(one, "/state") == "open" => Ok(one.clone()),
+        _ => bail!("not one open pull request: {all:#}"),
+    }
 }
 
 /// A shop whose branch only the administrator may push to.

@@ -162,7 +162,31 @@ slos:
             cache: self.dir.path().join("cache-of-a-person"),
             app: AppKey::new("argocd", APP),
             because: because.to_owned(),
+            to: None,
         }
+    }
+
+    /// Runs the program's own command for a person's rollback; its exit code and what it printed.
+    pub(crate) async fn rollback(&self, args: &[&str]) -> (i32, String) {
+        let kubeconfig = self.dir.path().join("kubeconfig");
+        let config = format!(
+            "apiVersion: v1
+kind: Config
+clusters: [{{ name: s, cluster: {{ server: {} }} }}]
+users: [{{ name: s, user: {{}} }}]
+contexts: [{{ name: s, context: {{ cluster: s, user: s }} }}]
+current-context: s
+",
+            self.sandbox.api_url()
+        );
+        std::fs::write(&kubeconfig, config).unwrap();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_lastgood"));
+        command.args(["rollback", APP, "--cluster", "test", "--policies"]).arg(self.policy_folder());
+        command.arg("--state").arg(self.dir.path().join("state"));
+        command.arg("--cache").arg(self.dir.path().join("cache-of-a-command"));
+        let output = command.args(args).env("KUBECONFIG", kubeconfig).output().await.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
     }
 
     /// The daemon dies between any two of its instructions.

@@ -30,6 +30,7 @@ impl Daemon {
             target_revision: "HEAD".into(),
             sources: vec![0],
             renderings: vec![Rendering::of_path("apps/shop")],
+            hydrated: None,
             no_fix: None,
             others: vec![],
             bad: Revision::new(&bad),

@@ -1,18 +1,29 @@
 //! A rollback that a person asks for: the person is the evidence, and every guard still counts.
 
 use super::{Turn, newer_operation};
-use crate::engine::analysis::{Bad, Phase};
+use crate::engine::analysis::{Bad, LastGood, Phase};
+use crate::engine::entry::{Kind, LastGoodFrom};
+use crate::engine::facts::HistoryEntry;
 use crate::engine::judge::{Breach, Signal};
 
 impl Turn<'_> {
     /// Begins a rollback of what runs, as if an analysis had ended degraded.
     ///
     /// Nothing happens where there is nothing to roll back yet, where it is being rolled back already, and where
-    /// Argo CD has synced something that was not looked at yet.
-    pub(super) fn asked(&mut self, because: String) {
-        let Some(application) = &self.app.seen.application else { return };
-        if newer_operation(application, &self.app).is_some() {
+    /// Argo CD has synced something that was not looked at yet. The sync that the person names becomes last good: whoever
+    /// sees that what was judged healthy is not has to say what is.
+    pub(super) fn asked(&mut self, because: String, to: Option<&HistoryEntry>) {
+        let Some(application) = self.app.seen.application.clone() else { return };
+        if newer_operation(&application, &self.app).is_some() {
             return;
+        }
+        if matches!(self.app.state.phase, Phase::Analysing(_) | Phase::Idle { .. })
+            && let Some(HistoryEntry { revisions, spec_digest, .. }) = to
+        {
+            let (revisions, spec_digest) = (revisions.clone(), spec_digest.clone());
+            let (at, from) = (self.context.now, LastGoodFrom::Person);
+            self.record(Kind::LastGood { revisions: revisions.clone(), from });
+            self.app.state.last_good = Some(LastGood { revisions, spec_digest, at, from });
         }
         // Said by whoever may, once, and nobody saw it before.
         let breach =

@@ -102,7 +102,7 @@ impl Turn<'_> {
             Event::Reverted { rollback, outcome } => self.reverted(&rollback, outcome),
             Event::Withdrawn { rollback, outcome } => self.withdrawn(&rollback, outcome),
             Event::Related(relation) => self.related(relation),
-            Event::Asked { because } => self.asked(because),
+            Event::Asked { because, to } => self.asked(because, to.as_deref()),
             Event::Started => self.resume(),
             Event::Tick => {}
         }
