@@ -8,6 +8,11 @@
     clippy::print_stderr,
     reason = "a test may fail"
 )]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unused_self,
+    reason = "a shop's verbs read the same, whatever each of them needs"
+)]
 
 #[path = "../support/gitea.rs"]
 mod gitea;
