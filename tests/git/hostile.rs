@@ -501,7 +501,8 @@ fn a_server_that_asks_for_the_password_for_ever_hears_it_once() {
         ("407 Proxy Authentication Required", "Proxy-Authenticate: Basic realm=\"git\""),
         ("403 Forbidden", "X: y"),
     ] {
-        let answer = format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         let server = Hostile::start(move |_, stream| stream.write(&answer));
         let refusal = refused(ask_within(&server, ID, ID, WITHIN));
         assert!(refusal.to_string().contains("not authorised"), "{refusal}");
@@ -512,8 +513,9 @@ fn a_server_that_asks_for_the_password_for_ever_hears_it_once() {
 
 #[test]
 fn no_redirect_takes_a_password_anywhere_else() {
-    let elsewhere =
-        Hostile::start(|_, stream| stream.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+    let elsewhere = Hostile::start(|_, stream| {
+        stream.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    });
     let other = elsewhere.address;
     for to in [
         format!("http://{other}/a.git/info/refs?service=git-upload-pack"),
@@ -526,13 +528,14 @@ fn no_redirect_takes_a_password_anywhere_else() {
         "http://[".to_owned(),
         String::new(),
     ] {
-        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         let error = error(move |_, stream| stream.write(&answer));
         assert!(error.contains("redirect"), "{to}: {error}");
     }
     for status in ["301 Moved", "303 See Other", "307 Temporary", "308 Permanent", "300 Choose"] {
         let answer = format!(
-            "HTTP/1.1 {status}\r\nLocation: http://{other}/a.git/info/refs?service=git-upload-pack\r\nContent-Length: 0\r\n\r\n"
+            "HTTP/1.1 {status}\r\nLocation: http://{other}/a.git/info/refs?service=git-upload-pack\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         error(move |_, stream| stream.write(&answer));
     }
@@ -543,7 +546,9 @@ fn no_redirect_takes_a_password_anywhere_else() {
     let server = nearly_real(&story, move |request, stream, _| {
         (!request.is_advertisement()).then(|| {
             let to = format!("http://{other}/a.git/git-upload-pack");
-            stream.write(format!("HTTP/1.1 307 Temporary\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"))
+            stream.write(format!(
+                "HTTP/1.1 307 Temporary\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ))
         })
     });
     failed(ask(&server, &story));
@@ -599,7 +604,9 @@ fn a_server_that_repeats_the_password_does_not_get_it_into_an_error() {
 fn redirects_without_an_end_are_not_followed() {
     let server = Hostile::start(|request, stream| {
         let path = request.line.split(' ').nth(1).unwrap_or_default().to_owned();
-        stream.write(format!("HTTP/1.1 302 Found\r\nLocation: /x{path}\r\nContent-Length: 0\r\n\r\n"))
+        stream.write(format!(
+            "HTTP/1.1 302 Found\r\nLocation: /x{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
     });
     let error = failed(ask_within(&server, ID, ID, WITHIN));
     assert!(error.contains("redirects"), "{error}");
@@ -609,11 +616,14 @@ fn redirects_without_an_end_are_not_followed() {
 
 #[test]
 fn without_a_password_another_host_may_be_followed() {
-    let elsewhere =
-        Hostile::start(|_, stream| stream.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+    let elsewhere = Hostile::start(|_, stream| {
+        stream.write("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    });
     let to = format!("{}/info/refs?service=git-upload-pack", elsewhere.url());
     let server = Hostile::start(move |_, stream| {
-        stream.write(format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"))
+        stream.write(format!(
+            "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
     });
     let url = server.url();
     let outcome = Daemon::new().revert_with(&order(&url, ID, ID), &Access::new(&url), WITHIN);

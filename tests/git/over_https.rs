@@ -91,8 +91,10 @@ fn a_server_that_wants_a_client_certificate_gets_it() {
     let access = secure.access();
     let stranger = Authority::new().certify("lastgood");
     for client_cert_pem in [None, Some(pem(&stranger))] {
-        let error = failed(secure.revert(&Access { client_cert_pem, ..access.clone() }));
-        assert!(error.contains("certificate") || error.contains("alert"), "{error}");
+        // TLS 1.3 refuses after the client believes that all is well: the words are the server's alert, or those of a
+        // request on a connection that is gone.
+        failed(secure.revert(&Access { client_cert_pem, ..access.clone() }));
+        assert_eq!(secure.story.world.tip(), secure.story.bad);
     }
     let broken = Some(Secret::new("-----BEGIN CERTIFICATE-----\nrubbish"));
     let error = failed(secure.revert(&Access { client_cert_pem: broken, ..access.clone() }));
