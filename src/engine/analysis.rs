@@ -170,6 +170,9 @@ pub struct LastGood {
     pub revisions: Revisions,
     /// The source specification that they were rendered with.
     pub spec_digest: String,
+    /// The specification that a hydrator rendered them with, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_digest: Option<String>,
     /// Since when it is known.
     pub at: Timestamp,
     /// How it is known.

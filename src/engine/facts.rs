@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use super::origin::Origin;
-pub use super::rendering::{Directory, Rendering, Source, SourceKind, Tool, Variables};
+pub use super::rendering::{Directory, Dry, Rendering, Source, SourceKind, Tool, Variables};
 
 /// Names one Argo CD Application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -134,7 +134,7 @@ pub struct ApplicationFacts {
     /// Whether a source hydrator writes the synced branch from another one.
     pub hydrated: bool,
     /// Where the hydrator renders from, if there is one: people change that.
-    pub dry: Option<Source>,
+    pub dry: Option<Dry>,
     /// The namespace that its resources go to by default.
     pub destination_namespace: String,
     /// Whether its workloads live in the cluster that the daemon reads.
@@ -163,6 +163,13 @@ pub struct ApplicationFacts {
     pub children: Vec<Origin>,
     /// The value of the annotation `lastgood.dev/resume`: the id of the hold that a person ends.
     pub resume: Option<String>,
+}
+
+impl ApplicationFacts {
+    /// The digest of what a hydrator renders from, if one does.
+    pub fn dry_digest(&self) -> Option<String> {
+        self.dry.as_ref().map(|dry| dry.digest.clone())
+    }
 }
 
 /// A sync operation.

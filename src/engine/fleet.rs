@@ -84,7 +84,7 @@ impl Fleet {
         };
         // Of what is hydrated, people change what it is rendered from.
         let places = match &facts.dry {
-            Some(dry) => place((None, dry)).into_iter().collect(),
+            Some(dry) => place((None, &dry.source)).into_iter().collect(),
             None => {
                 let sources = facts.sources.iter().enumerate();
                 sources.filter_map(|(i, source)| place((Some(i), source))).collect()

@@ -120,6 +120,10 @@ fn hydrated_source(
     let ([synced], Some(dry)) = (application.sources.as_slice(), &application.dry) else {
         return no("its manifests are hydrated, and it does not say from where");
     };
+    if good.dry_digest.as_ref() != Some(&dry.digest) {
+        return no("what its manifests are hydrated from was specified otherwise at last good");
+    }
+    let dry = &dry.source;
     let (SourceKind::Git { rendering }, SourceKind::Git { rendering: on_branch }) = (&dry.kind, &synced.kind)
     else {
         return no("its manifests are hydrated from a chart, which is not in Git");
@@ -212,7 +216,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
-    use crate::engine::facts::{AppKey, Origin, Source};
+    use crate::engine::facts::{AppKey, Dry, Origin, Source};
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -239,6 +243,7 @@ mod tests {
         let last_good = LastGood {
             revisions: commit('a').into(),
             spec_digest: "spec".into(),
+            dry_digest: None,
             at: at(0),
             from: LastGoodFrom::Analysis,
         };
@@ -318,7 +323,9 @@ mod tests {
             move |case: &mut Case| {
                 let synced = case.application.sources[0].clone();
                 case.application.hydrated = true;
-                case.application.dry = Some(Source { repo_url: url.to_owned(), ..synced });
+                let source = Source { repo_url: url.to_owned(), ..synced };
+                case.application.dry = Some(Dry { source, digest: "dry".into() });
+                case.state.last_good.as_mut().unwrap().dry_digest = Some("dry".into());
             }
         };
         check(
@@ -326,6 +333,13 @@ mod tests {
             "hydrated from `main` of https://git.example.com/dry.git into another repository",
         );
         check(hydrated("https://git.example.com/shop.git"), "revert bbbbbbbb to aaaaaaaa in [0]");
+        check(
+            |case| {
+                hydrated("https://git.example.com/shop.git")(case);
+                case.application.dry.as_mut().unwrap().digest = "another".into();
+            },
+            "hydrated from was specified otherwise at last good",
+        );
         check(|case| case.application.sources.clear(), "had 1 sources at last good, 1 at bad, and has 0");
         check(sources(&["x"], "a", "bc"), "had 1 sources at last good, 2 at bad, and has 1");
         let chart = || SourceKind::Chart { chart: "shop".into() };

@@ -14,6 +14,15 @@ pub struct Source {
     pub kind: SourceKind,
 }
 
+/// What a hydrator renders from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dry {
+    /// The source that people change.
+    pub source: Source,
+    /// A digest of its whole specification: no commit tells when that changes.
+    pub digest: String,
+}
+
 /// What a source holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]

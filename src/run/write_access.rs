@@ -68,7 +68,8 @@ pub(super) fn begin(shared: &Arc<Shared>, facts: &ApplicationFacts, policy: &Arc
         return;
     }
     // What a hydrator writes is undone where it renders from.
-    let sources = facts.dry.as_ref().map_or(facts.sources.as_slice(), std::slice::from_ref);
+    let sources =
+        facts.dry.as_ref().map_or(facts.sources.as_slice(), |dry| std::slice::from_ref(&dry.source));
     for source in sources.iter().filter(|source| matches!(source.kind, SourceKind::Git { .. })) {
         let place = Place {
             repo_url: source.repo_url.clone(),

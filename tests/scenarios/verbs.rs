@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lastgood::engine::action::{Refusal, RevertOutcome, Standing, Touched};
 use lastgood::engine::event::Event;
-use lastgood::engine::facts::{AppKey, Gap, OperationPhase, Reading, Source, SyncStatus, TroubleKind};
+use lastgood::engine::facts::{AppKey, Dry, Gap, OperationPhase, Reading, Source, SyncStatus, TroubleKind};
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
@@ -103,10 +103,19 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
             world.stop();
             return Ok(world.started());
         }
-        ["synced", revisions, health] => {
+        ["synced", revisions, health, source @ ..] => {
             let revisions = world.names.revisions(revisions);
             let mut application = argocd::synced(&world.app, revisions, now);
             application.health = argocd::health(health)?;
+            match source {
+                [] => {}
+                ["hydrated", "from", branch] => {
+                    let source = Source { target_revision: (*branch).to_owned(), ..argocd::git_source() };
+                    let dry = Dry { source, digest: "dry".into() };
+                    (application.hydrated, application.dry) = (true, Some(dry));
+                }
+                _ => return Err("synced from what?".into()),
+            }
             world.application = Some(application);
             let rollout = world.rollout.insert(argocd::running(now)).clone();
             return Ok([seen(world)?, vec![Event::Rollout(rollout)]].concat());
@@ -127,10 +136,9 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
             application(world)?.resume = hold;
         }
         ["spec", "changes"] => application(world)?.spec_digest += " changed",
-        ["source", "is", "hydrated", "from", branch] => {
-            let dry = Source { target_revision: (*branch).to_owned(), ..argocd::git_source() };
-            let application = application(world)?;
-            (application.hydrated, application.dry) = (true, Some(dry));
+        ["dry", "source", "changes"] => {
+            let dry = application(world)?.dry.as_mut().ok_or("it is not hydrated")?;
+            dry.digest += " changed";
         }
         ["source", "is", "hydrated"] => application(world)?.hydrated = true,
         ["source", "is", "a", "chart"] => application(world)?.sources = vec![argocd::chart_source()],

@@ -110,6 +110,7 @@ impl Turn<'_> {
         self.app.state.last_good = Some(LastGood {
             revisions: revisions.clone(),
             spec_digest: application.spec_digest.clone(),
+            dry_digest: application.dry_digest(),
             at: self.context.now,
             from,
         });

@@ -254,6 +254,7 @@ impl Turn<'_> {
         self.app.state.last_good = Some(LastGood {
             revisions: revisions.clone(),
             spec_digest: analysis.spec_digest,
+            dry_digest: self.app.seen.application.as_ref().and_then(|a| a.dry_digest()),
             at: self.context.now,
             from,
         });

@@ -23,7 +23,9 @@ impl Turn<'_> {
             let (revisions, spec_digest) = (revisions.clone(), spec_digest.clone());
             let (at, from) = (self.context.now, LastGoodFrom::Person);
             self.record(Kind::LastGood { revisions: revisions.clone(), from });
-            self.app.state.last_good = Some(LastGood { revisions, spec_digest, at, from });
+            // The history does not say what a hydrator rendered from then; whoever asks has seen the plan.
+            let dry_digest = application.dry_digest();
+            self.app.state.last_good = Some(LastGood { revisions, spec_digest, dry_digest, at, from });
         }
         // Said by whoever may, once, and nobody saw it before.
         let breach =

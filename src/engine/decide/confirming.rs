@@ -353,7 +353,9 @@ impl Turn<'_> {
         self.record(Kind::Recovered { live: live.clone(), timings });
         let from = LastGoodFrom::Recovery;
         let spec_digest = bad.spec_digest.clone();
-        self.app.state.last_good = Some(LastGood { revisions: live.clone(), spec_digest, at: now, from });
+        let dry_digest = self.app.seen.application.as_ref().and_then(|a| a.dry_digest());
+        let revisions = live.clone();
+        self.app.state.last_good = Some(LastGood { revisions, spec_digest, dry_digest, at: now, from });
         self.record(Kind::LastGood { revisions: live.clone(), from });
         // Also where the revert needed no operation: the failed one is undone.
         self.app.state.sync_failed = false;

@@ -11,7 +11,7 @@ use super::digest::source_digest;
 use super::origin;
 use super::source::{self, Asked};
 use crate::engine::facts::{
-    AppKey, ApplicationFacts, HealthStatus, HistoryEntry, Operation, OperationPhase, Origin, Revision,
+    AppKey, ApplicationFacts, Dry, HealthStatus, HistoryEntry, Operation, OperationPhase, Origin, Revision,
     Revisions, Source, SourceKind, SyncStatus, WorkloadKind, WorkloadRef,
 };
 
@@ -254,8 +254,10 @@ impl Application {
         let synced = if hydrated { Asked { generate_paths: "", ..asked } } else { asked };
         let sources = source::sources(&sources, &synced);
         let dry = spec.source_hydrator.get().and_then(|hydrator| hydrator.dry_source.get());
-        let dry = dry
-            .and_then(|dry| source::sources(std::slice::from_ref(dry), &Asked { types: &[], ..asked }).pop());
+        let dry = dry.and_then(|dry| {
+            let source = source::sources(std::slice::from_ref(dry), &Asked { types: &[], ..asked }).pop()?;
+            Some(Dry { source, digest: source_digest(Some(dry), &[]) })
+        });
         let parent = self.parent(&app, own);
         let mut history: Vec<HistoryEntry> = status.history.elements().filter_map(History::entry).collect();
         history.drain(..history.len().saturating_sub(HISTORY_MAX));

@@ -130,7 +130,7 @@ fn a_hydrated_application() {
     assert!(facts.hydrated && !facts.in_cluster && !facts.auto_sync);
     assert_eq!(facts.sources[0].repo_url, "https://git.example.com/dry.git");
     assert_eq!(facts.sources[0].target_revision, "environments/prod");
-    let dry = facts.dry.unwrap();
+    let dry = facts.dry.unwrap().source;
     assert_eq!(
         (dry.repo_url.as_str(), dry.target_revision.as_str()),
         ("https://git.example.com/dry.git", "HEAD")
