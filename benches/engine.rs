@@ -104,7 +104,8 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
     .peekable();
     loop {
         for event in std::mem::take(&mut events) {
-            let context = Context { policy: &policy, cluster: "bench", now, others_degraded: 0 };
+            let context =
+                Context { policy: &policy, cluster: "bench", now, others_degraded: 0, parent: None };
             let step = step(&key, app, event, &context);
             steps.push(step.entries.len());
             app = step.app;

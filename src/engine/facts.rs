@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use super::origin::Origin;
+pub use super::origin::{Origin, WrittenBetween};
 pub use super::rendering::{Directory, Dry, Rendering, Source, SourceKind, Tool, Variables};
 
 /// Names one Argo CD Application.

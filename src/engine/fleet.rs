@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::action::{Other, RevertOrder, RevertPart, Standing};
 use super::analysis::AppState;
-use super::facts::{AppKey, ApplicationFacts, Rendering, Revisions, Source, SourceKind};
+use super::facts::{AppKey, ApplicationFacts, Origin, Rendering, Revisions, Source, SourceKind};
+use super::origin::Written;
 use super::time::elapsed;
 
 /// How long a sickness counts as "at once" with another one.
@@ -18,6 +19,8 @@ const AT_ONCE: Duration = Duration::from_secs(10 * 60);
 pub struct Fleet {
     sick: BTreeMap<AppKey, (Timestamp, Option<Revisions>)>,
     places: BTreeMap<AppKey, Vec<Place>>,
+    /// Of those that define others.
+    written: BTreeMap<AppKey, Written>,
     // Only of those that somebody looks after.
     standings: BTreeMap<AppKey, (Standing, Option<Revisions>)>,
 }
@@ -91,12 +94,25 @@ impl Fleet {
             }
         };
         self.places.insert(facts.app.clone(), places);
+        match Written::by(facts) {
+            Some(written) => self.written.insert(facts.app.clone(), written),
+            None => self.written.remove(&facts.app),
+        };
     }
 
     /// An application does not exist any more.
     pub fn gone(&mut self, app: &AppKey) {
         self.forget(app);
         self.places.remove(app);
+        self.written.remove(app);
+    }
+
+    /// What was synced where an application's specification comes from.
+    pub fn parent(&self, child: &ApplicationFacts) -> Option<Written> {
+        match child.parent.as_ref()? {
+            Origin::Application(parent) => self.written.get(parent).cloned(),
+            Origin::ApplicationSet(_) => None,
+        }
     }
 
     /// Tells an order which other applications are rendered from its repositories, and how they do now.

@@ -22,12 +22,13 @@ pub fn check(
     context: &Context<'_>,
 ) -> Result<Vec<RevertPart>, Why> {
     let last_good = known_last_good(state, bad, bad_spec_digest)?;
+    // What its sources were is of no use where they were named otherwise.
+    spec_is_the_same(last_good, bad_spec_digest, application, context)?;
     let parts = changed_sources(application, bad, last_good)?;
     for part in &parts {
         not_a_rollback(state, &part.bad)?;
         good_stands(state, &part.good)?;
     }
-    spec_is_the_same(last_good, bad_spec_digest, application)?;
     if parts.is_empty() {
         return Err(Why::BadIsLastGood { bad: bad.clone() });
     }
@@ -185,12 +186,15 @@ fn spec_is_the_same(
     good: &LastGood,
     bad_spec_digest: &str,
     application: &ApplicationFacts,
+    context: &Context<'_>,
 ) -> Result<(), Why> {
     if good.spec_digest != bad_spec_digest || application.spec_digest != bad_spec_digest {
         let urls: BTreeSet<&str> =
             application.sources.iter().map(|source| source.repo_url.as_str()).collect();
         let repo_url = urls.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(Why::SpecChanged { repo_url, written_by: application.parent.clone() });
+        let (written_by, between) =
+            (application.parent.clone(), context.parent.and_then(|w| w.since(good.at)).map(Box::new));
+        return Err(Why::SpecChanged { repo_url, written_by, between });
     }
     Ok(())
 }
@@ -258,7 +262,7 @@ mod tests {
         change(&mut case);
         let Case { state, application, bad, spec_digest, policy, others_degraded } = &case;
         let (now, others_degraded) = (at(NOW), *others_degraded);
-        let context = Context { policy, cluster: "test", now, others_degraded };
+        let context = Context { policy, cluster: "test", now, others_degraded, parent: None };
         let said = match super::check(state, application, bad, spec_digest, &context) {
             Ok(parts) => {
                 let part = |p: &RevertPart| {
@@ -364,6 +368,14 @@ mod tests {
                 case.application.parent = Some(Origin::ApplicationSet(AppKey::new("argocd", "shops")));
             },
             ", but where ApplicationSet argocd/shops has it from",
+        );
+        // A pinned chart of another version is a change of the specification.
+        check(
+            |case| {
+                case.spec_digest = "another";
+                case.application.sources[0].kind = SourceKind::Chart { chart: "shop".into() };
+            },
+            "source specification changed",
         );
     }
 

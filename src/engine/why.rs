@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Refusal, Touched};
-use super::facts::{Origin, Revision, Revisions};
+use super::facts::{Origin, Revision, Revisions, WrittenBetween};
 use super::time::human;
 
 /// Why the daemon does not act.
@@ -48,12 +48,15 @@ pub enum Why {
         reason: String,
     },
     /// The Application's own specification changed since last good.
-    #[error("the Application's own source specification changed since last good: the change is not (only) in {repo_url}{}", writer(written_by.as_ref()))]
+    #[error("the Application's own source specification changed since last good: the change is not (only) in {repo_url}{}", writer(written_by.as_ref(), between.as_deref()))]
     SpecChanged {
         /// The repository of its manifests.
         repo_url: String,
         /// What writes the specification.
         written_by: Option<Origin>,
+        /// What that was synced to at last good and is now.
+        #[serde(default)]
+        between: Option<Box<WrittenBetween>>,
     },
     /// Other applications are rendered from the same files.
     #[error("the revert would change files that other applications are rendered from as well: {}", list(with.iter(), ", "))]
@@ -200,8 +203,13 @@ impl Why {
     }
 }
 
-fn writer(origin: Option<&Origin>) -> String {
-    origin.map(|origin| format!(", but where {origin} has it from")).unwrap_or_default()
+fn writer(origin: Option<&Origin>, between: Option<&WrittenBetween>) -> String {
+    let Some(origin) = origin else { return String::new() };
+    let between = between.map(|WrittenBetween { repo_url, target_revision, good, bad }| {
+        let (good, bad) = (good.short(), bad.short());
+        format!(", in `{target_revision}` of {repo_url} between {good} and {bad}")
+    });
+    format!(", but where {origin} has it from{}", between.unwrap_or_default())
 }
 
 /// Whatever it is, one after the other.

@@ -102,7 +102,8 @@ impl Actor {
             let now = Timestamp::now();
             let others_degraded = self.shared.fleet().others_degraded(&self.key, old.phase.current(), now);
             let cluster = &self.shared.cluster;
-            let context = Context { policy, cluster, now, others_degraded };
+            let parent = app.seen.application.as_ref().and_then(|a| self.shared.fleet().parent(a));
+            let context = Context { policy, cluster, now, others_degraded, parent: parent.as_ref() };
             let step = step(&self.key, app, event.clone(), &context);
             if let Some(newest) = step.entries.last() {
                 self.sentence = newest.kind.to_string();

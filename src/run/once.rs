@@ -156,6 +156,7 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
         policy.mode = mode;
     }
     let policy = Arc::new(policy);
+    let parent = fleet.parent(&facts);
     let others_degraded = fleet.others_degraded(&request.app, state.phase.current(), Timestamp::now());
     let (shared, mut told) = shared(request, fleet, saves)?;
     let uid = facts.uid.clone();
@@ -164,7 +165,7 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
     let mut event = Event::Asked { because: request.because.clone(), to: to.map(Box::new) };
     for _ in 0..ANSWERS_MAX {
         let (now, cluster) = (Timestamp::now(), request.cluster.as_str());
-        let context = Context { policy: &policy, cluster, now, others_degraded };
+        let context = Context { policy: &policy, cluster, now, others_degraded, parent: parent.as_ref() };
         let before = app.state.clone();
         let step = step(&request.app, app, event, &context);
         if saves && step.app.state != before {

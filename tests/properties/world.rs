@@ -133,7 +133,7 @@ impl World {
 
     pub(crate) fn step(&self, event: Event) -> Step {
         let (policy, now, others_degraded) = (&self.policy, self.now, self.others_degraded);
-        let context = Context { policy, cluster: "test", now, others_degraded };
+        let context = Context { policy, cluster: "test", now, others_degraded, parent: None };
         step(&self.key, self.app.clone(), event, &context)
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use lastgood::engine::action::{Refusal, RevertOutcome, Standing, Touched};
 use lastgood::engine::event::Event;
-use lastgood::engine::facts::{AppKey, Dry, Gap, OperationPhase, Reading, Source, SyncStatus, TroubleKind};
+use lastgood::engine::facts::{
+    AppKey, ApplicationFacts, Dry, Gap, OperationPhase, Origin, Reading, Source, SyncStatus, TroubleKind,
+};
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
@@ -135,6 +137,7 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
             let hold = world.hold();
             application(world)?.resume = hold;
         }
+        ["parent", "syncs", revision] => parent_syncs(world, revision)?,
         ["spec", "changes"] => application(world)?.spec_digest += " changed",
         ["dry", "source", "changes"] => {
             let dry = application(world)?.dry.as_mut().ok_or("it is not hydrated")?;
@@ -154,8 +157,21 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
     seen(world)
 }
 
-fn application(world: &mut World) -> Result<&mut lastgood::engine::facts::ApplicationFacts, String> {
+fn application(world: &mut World) -> Result<&mut ApplicationFacts, String> {
     world.application.as_mut().ok_or_else(|| "there is no Application yet".to_owned())
+}
+
+/// The Application that writes this one is synced.
+fn parent_syncs(world: &mut World, revision: &str) -> Result<(), String> {
+    let (app, revisions) = (AppKey::new("argocd", "apps"), world.names.revisions(revision));
+    let mut history = world.parent.take().map(|parent| parent.history).unwrap_or_default();
+    let mut parent = argocd::synced(&app, revisions, world.now);
+    parent.sources[0].repo_url = "https://git.example.com/apps.git".into();
+    parent.children = vec![Origin::Application(world.app.clone())];
+    history.append(&mut parent.history);
+    world.parent = Some(ApplicationFacts { history, ..parent });
+    application(world)?.parent = Some(Origin::Application(app));
+    Ok(())
 }
 
 fn seen(world: &mut World) -> Result<Vec<Event>, String> {

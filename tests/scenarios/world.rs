@@ -16,6 +16,7 @@ use lastgood::engine::event::{Event, SloAnswer};
 use lastgood::engine::facts::{AppKey, ApplicationFacts, Gap, Reading, Revision, RolloutFacts};
 use lastgood::engine::forge::{ProposedPart, PullRequest, PullRequestState, WithdrawOrder};
 use lastgood::engine::laws;
+use lastgood::engine::origin::Written;
 use lastgood::engine::policy::Policy;
 
 use crate::script::Script;
@@ -82,6 +83,8 @@ pub struct World {
     /// (ancestor, descendant) -> content of the descendant, whether it is the ancestor's.
     pub relations: BTreeMap<(Revision, Revision), (String, bool)>,
     pub others_degraded: u32,
+    /// The Application that writes this one.
+    pub parent: Option<ApplicationFacts>,
     pub pods: BTreeMap<String, Timestamp>,
     pub story: Story,
     deliver: Deliver,
@@ -114,6 +117,7 @@ impl World {
             git_down: false,
             relations: BTreeMap::new(),
             others_degraded: 0,
+            parent: None,
             pods: BTreeMap::new(),
             story: Story::new(start),
             deliver,
@@ -184,11 +188,13 @@ impl World {
             return Err(format!("a busy loop: {STEPS_MAX} steps by {}", self.now));
         }
         let tick = matches!(event, Event::Tick);
+        let written = self.parent.as_ref().and_then(Written::by);
         let context = Context {
             policy: &self.policy,
             cluster: "test",
             now: self.now,
             others_degraded: self.others_degraded,
+            parent: written.as_ref(),
         };
         let step = step(&self.app, app, event, &context);
         if tick && step.app.state.wake_at(&self.policy).is_some_and(|at| at <= self.now) {

@@ -79,7 +79,7 @@ impl Daemon {
         now: Timestamp,
         store: &mut Store,
     ) -> Option<(Vec<Action>, Vec<Entry>)> {
-        let context = Context { policy, cluster: "sim", now, others_degraded: 0 };
+        let context = Context { policy, cluster: "sim", now, others_degraded: 0, parent: None };
         let old = self.app.state.clone();
         let seen = std::mem::take(&mut self.app.seen);
         let step = step(key, App { state: old.clone(), seen }, event.clone(), &context);

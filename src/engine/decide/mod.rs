@@ -22,6 +22,7 @@ use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
 use super::judge::rollout::SickBefore;
 use super::judge::threshold::{Tally, measure};
+use super::origin::Written;
 use super::policy::{Policy, Slo};
 
 /// What a step may look at beside the application itself.
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// How many other applications are sick now, from other causes.
     pub others_degraded: u32,
+    /// What the application that writes this one's specification was synced to, where that is known.
+    pub parent: Option<&'a Written>,
 }
 
 /// What a step gives.
