@@ -108,7 +108,7 @@ $ lastgood revert --repo platform.git --branch main --application-path apps/shop
   a merge program of your own conflicts, since that program is not at hand.
 - **Some things are never reverted**: custom resource definitions, persistent volume claims and storage classes, unless `--never-kinds` says
   otherwise, the globs of `--never-path`, and commits with the trailer `Lastgood: skip`. The outcome is `refused`, and the reason names the file.
-- **`--repo` may be a folder.** It is read in place; a plan leaves unreferenced objects there, and nothing else. Of a URL a copy is fetched.
+- **`--repo` may be a folder.** It is read in place; a plan leaves unreferenced objects there, and nothing else, and where it may not write it plans in memory. Of a URL a copy is fetched.
   `--cache` keeps it for the next time.
 
 `--push` puts the commit on the branch if the tip is still the one that was planned on, and plans again if it is not. `--signing-key` signs it.

@@ -98,6 +98,22 @@ fn a_plan_is_told_whole_and_changes_nothing() {
 }
 
 #[test]
+fn a_repository_that_may_only_be_read_is_planned_for_in_memory() {
+    let story = Story::new();
+    let bare = &story.world.bare;
+    git(bare, &["repack", "-a", "-d", "-q"]);
+    // Also root cannot make a folder where a file is.
+    let objects = bare.join("objects");
+    for first in 0..=255 {
+        std::fs::write(objects.join(format!("{first:02x}")), "").unwrap();
+    }
+    let answer = ask(bare, &story.bad, &[]);
+    assert_eq!(answer.is("revert").list("files"), ["apps/shop/a.yaml"]);
+    let pushed = ask(bare, &story.bad, &["--push"]);
+    assert_eq!((pushed.code, story.world.tip()), (1, story.bad.clone()), "{}", pushed.errors);
+}
+
+#[test]
 fn a_push_puts_the_plan_on_the_branch_and_is_not_made_twice() {
     let story = Story::new();
     for url in [story.world.bare.to_str().unwrap().to_owned(), story.world.file_url()] {

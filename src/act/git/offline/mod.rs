@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use git2::{ErrorCode, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 use jiff::Timestamp;
 
 use super::access::Access;
@@ -29,6 +29,9 @@ pub use report::{Change, Outcome, Report};
 
 /// Pushes tried while others push first.
 const PUSHES_MAX: u32 = 10;
+
+/// Asked before the files of the repository, whose priority is 2 at most.
+const MEMORY_FIRST: i32 = 100;
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -58,37 +61,48 @@ pub struct Wish<'a> {
 impl Git {
     /// Plans a person's revert, and pushes it if that is wished.
     ///
-    /// A repository on the same disk is read where it is; what a plan writes there are unreferenced objects.
+    /// A repository on the same disk is read where it is; what a plan writes there are unreferenced objects, and where it
+    /// may not be written to, nothing.
     ///
     /// # Errors
     /// When it is not known what would have to be done: the repository cannot be read, or the wish names what is not
     /// there. What must not be done is a [`Report`].
     pub fn offline(&self, wish: &Wish<'_>, access: &Access, deadline: Instant) -> Result<Report, GitError> {
         let done = match Scheme::of(&access.url) {
-            Some(Scheme::Local) => open(&access.url).map_err(Trouble::from).and_then(|repo| {
-                let session = Session::new(access, deadline);
-                run(&repo, wish, &session, true)
-            }),
+            Some(Scheme::Local) => {
+                open(&access.url, wish.push.is_some()).map_err(Trouble::from).and_then(|repo| {
+                    let session = Session::new(access, deadline);
+                    run(&repo, wish, &session, true)
+                })
+            }
             _ => self.with_copy(access, deadline, |repo, session| run(repo, wish, session, false)),
         };
         done.map_err(|trouble| trouble.into_failure().on(&access.url))
     }
 }
 
-fn open(url: &str) -> Result<Repository, Failure> {
+fn open(url: &str, pushes: bool) -> Result<Repository, Failure> {
     let path = match url.strip_prefix("file://") {
         Some(_) => reqwest::Url::parse(url).ok().and_then(|url| url.to_file_path().ok()),
         None => Some(url.into()),
     };
     let path = path.ok_or_else(|| Failure::new(Class::NotFound, "the file URL names no path here"))?;
     // `open_bare` does not mind who owns the files, and a bare repository is what a server has.
-    Repository::open_bare(&path).or_else(|_| Repository::open(&path)).map_err(|e| match e.code() {
-        ErrorCode::NotFound if !Path::new(&path).exists() => {
-            Failure::new(Class::NotFound, "there is no such folder")
-        }
-        ErrorCode::NotFound => Failure::new(Class::NotFound, "the folder holds no Git repository"),
-        _ => Failure::from_git2(&e),
-    })
+    let repo =
+        Repository::open_bare(&path).or_else(|_| Repository::open(&path)).map_err(|e| match e.code() {
+            ErrorCode::NotFound if !Path::new(&path).exists() => {
+                Failure::new(Class::NotFound, "there is no such folder")
+            }
+            ErrorCode::NotFound => Failure::new(Class::NotFound, "the folder holds no Git repository"),
+            _ => Failure::from_git2(&e),
+        })?;
+    // Whoever may only read plans in memory.
+    let odb = repo.odb().map_err(|e| Failure::from_git2(&e))?;
+    if !pushes && odb.write(ObjectType::Blob, b"").is_err() {
+        odb.add_new_mempack_backend(MEMORY_FIRST).map_err(|e| Failure::from_git2(&e))?;
+    }
+    drop(odb);
+    Ok(repo)
 }
 
 fn run(
