@@ -106,6 +106,22 @@ impl Caller {
         if answer.status.is_success() { Ok(answer.body) } else { Err(self.failure(&answer)) }
     }
 
+    /// The body of a success; none for the one failure that is expected.
+    pub(super) async fn get_unless(
+        &self,
+        call: &Call,
+        expected: impl FnOnce(&Answer) -> bool + Send,
+    ) -> Result<Option<Value>, ForgeError> {
+        let answer = self.ask(call).await?;
+        if answer.status.is_success() {
+            Ok(Some(answer.body))
+        } else if expected(&answer) {
+            Ok(None)
+        } else {
+            Err(self.failure(&answer))
+        }
+    }
+
     async fn exchange(&self, call: &Call) -> Result<Answer, ForgeError> {
         let mut url = self.api.clone();
         extend(&mut url, call.path.iter().map(String::as_str));
@@ -208,6 +224,16 @@ impl Answer {
     /// The forge's words about a failure.
     pub(super) fn words(&self) -> &str {
         &self.words
+    }
+
+    /// Whether there is no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// Whether it is in the way of something that is there.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
     }
 
     /// Whether the words of a failure hold this text, in whatever case.

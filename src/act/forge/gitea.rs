@@ -1,11 +1,11 @@
 //! Gitea and Forgejo: their REST API.
 
 use async_trait::async_trait;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::address::Address;
-use super::caller::{Call, Caller};
+use super::caller::{Answer, Call, Caller};
 use super::error::ForgeError;
 use super::proposal::Proposal;
 use super::{Api, Seen};
@@ -86,12 +86,8 @@ impl Gitea {
 impl Api for Gitea {
     async fn find(&self, base: &str, branch: &str) -> Result<Option<Seen>, ForgeError> {
         let path = ["pulls", base].into_iter().chain(branch.split('/'));
-        let answer = self.caller.ask(&self.call(Method::GET, path)).await?;
-        match answer.status {
-            status if status.is_success() => self.read(&answer.body).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        let found = self.caller.get_unless(&self.call(Method::GET, path), Answer::is_not_found).await?;
+        found.map(|body| self.read(&body)).transpose()
     }
 
     async fn open(&self, proposal: &Proposal) -> Result<Option<Seen>, ForgeError> {
@@ -101,12 +97,8 @@ impl Api for Gitea {
             "head": proposal.branch,
             "base": proposal.base,
         }));
-        let answer = self.caller.ask(&call).await?;
-        match answer.status {
-            status if status.is_success() => self.read(&answer.body).map(Some),
-            StatusCode::CONFLICT => Ok(None),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        let opened = self.caller.get_unless(&call, Answer::is_conflict).await?;
+        opened.map(|body| self.read(&body)).transpose()
     }
 
     async fn label(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
@@ -152,13 +144,9 @@ impl Api for Gitea {
             let (title, body) = (&proposal.title, &proposal.body);
             call = call.body(json!({ "MergeTitleField": title, "MergeMessageField": body }));
         }
-        let answer = self.caller.ask(&call).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            // It does not tell whether it was asked before.
-            StatusCode::CONFLICT if answer.says("already scheduled") => Ok(()),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        // It does not tell whether it was asked before.
+        let asked_before = |answer: &Answer| answer.is_conflict() && answer.says("already scheduled");
+        self.caller.get_unless(&call, asked_before).await.map(drop)
     }
 
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
@@ -175,12 +163,7 @@ impl Api for Gitea {
 
     async fn delete_branch(&self, branch: &str) -> Result<(), ForgeError> {
         let path = ["branches"].into_iter().chain(branch.split('/'));
-        let answer = self.caller.ask(&self.call(Method::DELETE, path)).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        self.caller.get_unless(&self.call(Method::DELETE, path), Answer::is_not_found).await.map(drop)
     }
 }
 

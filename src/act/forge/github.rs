@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::address::Address;
-use super::caller::{Call, Caller};
+use super::caller::{Answer, Call, Caller};
 use super::error::ForgeError;
 use super::proposal::Proposal;
 use super::{Api, Seen};
@@ -88,12 +88,11 @@ impl Api for GitHub {
             "base": proposal.base,
             "maintainer_can_modify": false,
         }));
-        let answer = self.caller.ask(&call).await?;
-        match answer.status {
-            status if status.is_success() => self.read(&answer.body).map(Some),
-            StatusCode::UNPROCESSABLE_ENTITY if answer.says("already exists") => Ok(None),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        let exists = |answer: &Answer| {
+            answer.status == StatusCode::UNPROCESSABLE_ENTITY && answer.says("already exists")
+        };
+        let opened = self.caller.get_unless(&call, exists).await?;
+        opened.map(|body| self.read(&body)).transpose()
     }
 
     async fn label(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
@@ -168,13 +167,11 @@ impl Api for GitHub {
 
     async fn delete_branch(&self, branch: &str) -> Result<(), ForgeError> {
         let path = ["git", "refs", "heads"].into_iter().chain(branch.split('/'));
-        let answer = self.caller.ask(&self.call(Method::DELETE, path)).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND => Ok(()),
-            StatusCode::UNPROCESSABLE_ENTITY if answer.says("does not exist") => Ok(()),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        let is_gone = |answer: &Answer| {
+            answer.is_not_found()
+                || (answer.status == StatusCode::UNPROCESSABLE_ENTITY && answer.says("does not exist"))
+        };
+        self.caller.get_unless(&self.call(Method::DELETE, path), is_gone).await.map(drop)
     }
 }
 

@@ -1,11 +1,11 @@
 //! GitLab: merge requests over its REST API.
 
 use async_trait::async_trait;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::address::Address;
-use super::caller::{Call, Caller};
+use super::caller::{Answer, Call, Caller};
 use super::error::ForgeError;
 use super::proposal::Proposal;
 use super::{Api, Seen};
@@ -81,12 +81,8 @@ impl Api for GitLab {
             "target_branch": proposal.base,
             "remove_source_branch": true,
         }));
-        let answer = self.caller.ask(&call).await?;
-        match answer.status {
-            status if status.is_success() => self.read(&answer.body).map(Some),
-            StatusCode::CONFLICT => Ok(None),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        let opened = self.caller.get_unless(&call, Answer::is_conflict).await?;
+        opened.map(|body| self.read(&body)).transpose()
     }
 
     async fn label(&self, number: u64, labels: &[String]) -> Result<(), ForgeError> {
@@ -142,12 +138,7 @@ impl Api for GitLab {
 
     async fn delete_branch(&self, branch: &str) -> Result<(), ForgeError> {
         let call = self.call(Method::DELETE, ["repository", "branches", branch]);
-        let answer = self.caller.ask(&call).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(self.caller.failure(&answer)),
-        }
+        self.caller.get_unless(&call, Answer::is_not_found).await.map(drop)
     }
 }
 
