@@ -91,8 +91,6 @@ pub struct Evidence {
     pub single: Option<Oid>,
     /// The files that the revert changes.
     pub files: Vec<Vec<u8>>,
-    /// The commits after bad that touch the footprint, newest first: one of them may be the fix.
-    pub newer: Vec<Oid>,
     /// The files where later changes were given up, with [`OnConflict::Restore`].
     pub restored: Vec<Vec<u8>>,
     /// The content of the footprint at bad.
@@ -162,9 +160,8 @@ pub fn plan(repo: &Repository, request: &Request<'_>) -> Result<Found, Stop> {
         }
         other => (other?, Vec::new()),
     };
-    let newer = history.newer(range.bad, range.tip)?;
     if new == old {
-        let commit = newer.first().copied().unwrap_or(range.tip);
+        let commit = history.newer(range.bad, range.tip)?.first().copied().unwrap_or(range.tip);
         return already(repo, request.footprint, commit, culprits, content);
     }
     let files = tree::changed(repo, old, new)?;
@@ -174,7 +171,7 @@ pub fn plan(repo: &Repository, request: &Request<'_>) -> Result<Found, Stop> {
     }
     never::check(repo, request.never, &culprits.all, old, new, &files)?;
     let Culprits { all, single } = culprits;
-    let evidence = Evidence { culprits: all, single, files, newer, restored, content };
+    let evidence = Evidence { culprits: all, single, files, restored, content };
     Ok(Found::Plan(Plan { tree: new, evidence }))
 }
 
@@ -264,8 +261,7 @@ fn already(
     };
     files.retain(|file| footprint.contains(file));
     let Culprits { all, single } = culprits;
-    let (newer, restored) = (Vec::new(), Vec::new());
-    let evidence = Evidence { culprits: all, single, files, newer, restored, content };
+    let evidence = Evidence { culprits: all, single, files, restored: Vec::new(), content };
     Ok(Found::Already(Already { commit, evidence }))
 }
 

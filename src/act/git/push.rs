@@ -9,7 +9,7 @@ use super::advert::Wanted;
 use super::declined::Declined;
 use super::error::{Class, Failure};
 use super::transport::Session;
-use super::url::Scheme;
+use super::url::{Scheme, local_path};
 use super::wire::{self, Answer};
 use super::{http, ssh};
 
@@ -115,11 +115,8 @@ fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid)
 
 /// Opens a repository on the same disk to push to it.
 pub(crate) fn open_local(url: &str) -> Result<Repository, git2::Error> {
-    let path = match url.strip_prefix("file://") {
-        Some(_) => reqwest::Url::parse(url).ok().and_then(|url| url.to_file_path().ok()),
-        None => Some(url.into()),
-    };
-    let path = path.ok_or_else(|| git2::Error::from_str("the file URL names no path on this machine"))?;
+    let path =
+        local_path(url).ok_or_else(|| git2::Error::from_str("the file URL names no path on this machine"))?;
     let there = Repository::open(path)?;
     if !there.is_bare() {
         return Err(git2::Error::from_str("a push to a repository with a working tree is not supported"));

@@ -1,5 +1,7 @@
 //! Repository URLs: Argo CD's normal form, the parts of an SSH address, and hiding passwords.
 
+use std::path::PathBuf;
+
 /// The URL without its password, for errors and logs.
 pub fn redact(url: &str) -> String {
     match split_userinfo(url) {
@@ -47,6 +49,14 @@ impl Scheme {
                 _ => Some(Self::Local),
             },
         }
+    }
+}
+
+/// The folder that a path or a `file:` URL names on this machine.
+pub(crate) fn local_path(url: &str) -> Option<PathBuf> {
+    match url.strip_prefix("file://") {
+        Some(_) => reqwest::Url::parse(url).ok()?.to_file_path().ok(),
+        None => Some(url.into()),
     }
 }
 

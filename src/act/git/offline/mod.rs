@@ -2,7 +2,6 @@
 
 mod report;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ use super::plan::{self, Found, OnConflict, Plan, Request, Stop};
 use super::push::{self, PushOutcome};
 use super::transport::Session;
 use super::tree;
-use super::url::Scheme;
+use super::url::{Scheme, local_path};
 use super::{Git, Identity, Trouble, commit};
 use crate::engine::action::Refusal;
 use crate::engine::facts::Rendering;
@@ -82,17 +81,12 @@ impl Git {
 }
 
 fn open(url: &str, pushes: bool) -> Result<Repository, Failure> {
-    let path = match url.strip_prefix("file://") {
-        Some(_) => reqwest::Url::parse(url).ok().and_then(|url| url.to_file_path().ok()),
-        None => Some(url.into()),
-    };
-    let path = path.ok_or_else(|| Failure::new(Class::NotFound, "the file URL names no path here"))?;
+    let path =
+        local_path(url).ok_or_else(|| Failure::new(Class::NotFound, "the file URL names no path here"))?;
     // `open_bare` does not mind who owns the files, and a bare repository is what a server has.
     let repo =
         Repository::open_bare(&path).or_else(|_| Repository::open(&path)).map_err(|e| match e.code() {
-            ErrorCode::NotFound if !Path::new(&path).exists() => {
-                Failure::new(Class::NotFound, "there is no such folder")
-            }
+            ErrorCode::NotFound if !path.exists() => Failure::new(Class::NotFound, "there is no such folder"),
             ErrorCode::NotFound => Failure::new(Class::NotFound, "the folder holds no Git repository"),
             _ => Failure::from_git2(&e),
         })?;
@@ -244,7 +238,8 @@ impl<'a> Question<'a> {
         report.notes = self.followed.notes().map(ToString::to_string).collect();
         match plan::plan(self.repo, &request) {
             Ok(Found::Plan(plan)) => {
-                report.planned(self.repo, &plan)?;
+                let newer = History::new(self.repo, &self.footprint).newer(self.bad, self.tip)?;
+                report.planned(self.repo, &plan, &newer)?;
                 report.touched = self.touched(&plan.evidence.files)?;
                 report.plan = Some(plan);
             }

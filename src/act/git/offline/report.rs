@@ -132,12 +132,17 @@ impl Report {
         Ok(())
     }
 
-    pub(super) fn planned(&mut self, repo: &Repository, plan: &Plan) -> Result<(), git2::Error> {
+    pub(super) fn planned(
+        &mut self,
+        repo: &Repository,
+        plan: &Plan,
+        newer: &[Oid],
+    ) -> Result<(), git2::Error> {
         let evidence = &plan.evidence;
         self.outcome = Outcome::Revert;
         self.tree = Some(plan.tree);
         self.culprits = told(repo, &evidence.culprits)?;
-        self.newer = told(repo, &evidence.newer)?;
+        self.newer = told(repo, newer)?;
         self.restored = plan::lossy(&evidence.restored);
         let old = repo.find_commit(self.tip)?.tree_id();
         for file in &evidence.files {
