@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::git_http::{GitServer, PASSWORD, USER};
 use super::git_repo::{World, git, run};
 use super::{Story, TEN_LINES};
 
@@ -40,10 +41,15 @@ impl Answer {
 }
 
 fn lastgood(args: &[&str]) -> Answer {
+    lastgood_in(&[], args)
+}
+
+fn lastgood_in(environment: &[(&str, &str)], args: &[&str]) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_lastgood"))
         .args(["revert", "--output", "json"])
         .args(args)
         .env_remove("LASTGOOD_GIT_PASSWORD")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     Answer {
@@ -95,6 +101,42 @@ fn a_plan_is_told_whole_and_changes_nothing() {
     // The same as git's own revert.
     git(&story.world.work, &["revert", "--no-edit", &story.bad]);
     assert_eq!(tree, git(&story.world.work, &["rev-parse", "HEAD^{tree}"]));
+}
+
+#[test]
+fn a_url_is_fetched_and_pushed_to_and_the_commit_signed() {
+    let story = Story::new();
+    let world = &story.world;
+    let server = GitServer::start(world.dir.path());
+    let url = server.url("repo.git");
+    let (cache, key) = (world.dir.path().join("copies"), world.dir.path().join("key"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "open sesame", "-f", &path(&key)])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let (cache, key_file) = (path(&cache), path(&key));
+    let base = ["--repo", &url, "--branch", "main", "--application-path", "apps/shop", "--bad", "main"];
+    let push = [&base[..], &["--cache", &cache, "--signing-key", &key_file, "--push"]].concat();
+    let known = [("LASTGOOD_GIT_USERNAME", USER), ("LASTGOOD_GIT_PASSWORD", PASSWORD)];
+    let locked = lastgood_in(&known, &push);
+    assert!(locked.code == 1 && world.tip() == story.bad, "{}", locked.errors);
+    let unlocked = [&known[..], &[("LASTGOOD_SIGNING_PASSPHRASE", "open sesame")]].concat();
+    let stranger = [("LASTGOOD_GIT_PASSWORD", "wrong"), unlocked[2]];
+    let refused = lastgood_in(&stranger, &push);
+    assert!(refused.code == 1 && !refused.errors.contains("wrong"), "{}", refused.errors);
+    let answer = lastgood_in(&unlocked, &push);
+    assert_eq!(answer.is("revert").json["pushed"], world.tip().as_str());
+    assert_eq!(tree_of(world, "main"), answer.json["tree"].as_str().unwrap());
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1, "the copy is kept");
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    let allowed = world.dir.path().join("allowed");
+    std::fs::write(&allowed, format!("lastgood@localhost {public}")).unwrap();
+    let trusted = format!("gpg.ssh.allowedSignersFile={}", allowed.display());
+    git(&world.bare, &["-c", "gpg.format=ssh", "-c", &trusted, "verify-commit", "main"]);
+    // Without a folder for it the copy is gone afterwards; what is done is found.
+    lastgood_in(&known, &[&base[..7], &[story.bad.as_str()]].concat()).is("nothing");
 }
 
 #[test]
@@ -287,6 +329,17 @@ fn gitattributes_are_heeded_as_git_does() {
         let answer = ask(&world.bare, &bad, &[]);
         assert_eq!(answer.is("conflict").list("conflicts"), [format!("apps/shop/{file}")]);
     }
+    // Nor where the file has moved since, which Git follows.
+    world.write("apps/shop/sub/.gitattributes", "lock merge=ours\n");
+    world.write("apps/shop/more", TEN_LINES.replace('1', "one"));
+    world.commit("another");
+    let bad = world.change("apps/shop/more", TEN_LINES.replace('1', "one").replace("3\n", "3!\n"));
+    git(&world.work, &["mv", "apps/shop/more", "apps/shop/sub/lock"]);
+    world.change(
+        "apps/shop/sub/lock",
+        TEN_LINES.replace('1', "one").replace("3\n", "3!\n").replace("9\n", "9!\n"),
+    );
+    assert_eq!(ask(&world.bare, &bad, &[]).is("conflict").list("conflicts"), ["apps/shop/sub/lock"]);
 }
 
 #[test]
