@@ -92,7 +92,8 @@ fn check(
     let whole = rendered(files.iter(), run);
     assert!(whole.is_some(), "it renders: {files:#?}");
     let part = rendered(files.iter().filter(|(path, _)| is_in(path)), run);
-    assert_eq!(part, whole, "{files:#?} within {footprint}");
+    let roots: Vec<_> = footprint.roots().iter().map(|root| String::from_utf8_lossy(root)).collect();
+    assert_eq!(part, whole, "{files:#?} within {roots:?}");
     let outside: Vec<&String> = files.keys().filter(|path| is_in(path) && !path.starts_with(APP)).collect();
     let Some(less) = without.filter(|_| !outside.is_empty()).map(|at| outside[at % outside.len()]) else {
         return;

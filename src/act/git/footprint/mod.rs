@@ -16,7 +16,6 @@ mod search;
 mod yaml;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 pub use definitions::{Definition, definitions};
 pub use dry::dry_revision;
@@ -54,16 +53,6 @@ impl Footprint {
     /// The roots, sorted, none inside another one.
     pub fn roots(&self) -> &[Vec<u8>] {
         &self.roots
-    }
-}
-
-impl fmt::Display for Footprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, root) in self.roots.iter().enumerate() {
-            let shown = if root.is_empty() { "/".into() } else { String::from_utf8_lossy(root) };
-            write!(f, "{}{shown}", if i == 0 { "" } else { ", " })?;
-        }
-        Ok(())
     }
 }
 
