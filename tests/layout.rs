@@ -11,7 +11,7 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
 /// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("engine", &[]),
     ("cluster", &[]),
     ("observe", &["engine", "cluster"]),
@@ -20,8 +20,12 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("serve", &["engine", "cluster"]),
     ("policy", &["engine"]),
     ("sandbox", &["engine"]),
+    ("replay", &["engine"]),
     ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy"]),
-    ("cli", &["engine", "cluster", "observe", "act", "record", "serve", "policy", "run", "sandbox"]),
+    (
+        "cli",
+        &["engine", "cluster", "observe", "act", "record", "serve", "policy", "run", "sandbox", "replay"],
+    ),
 ];
 
 /// Lines of a file, without its tests, past which nobody reads it from the top to the end.

@@ -8,7 +8,7 @@ pub mod entry;
 pub mod event;
 pub mod facts;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod fleet;
 pub mod forge;
 pub mod guards;
