@@ -1,6 +1,7 @@
 //! Everything that lastgood can ask of the world. Each action carries what it expects to find and is safe to repeat.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,10 +36,36 @@ pub enum Action {
 pub struct MeasureOrder {
     /// Which question this is; comes back with the answer, so that a late answer is told from the one awaited.
     pub round: Round,
-    /// The times to evaluate at, an answer for each; none means now.
-    pub times: Vec<Timestamp>,
+    /// The times to evaluate at, an answer for each.
+    pub when: When,
     /// The queries, as they are sent.
     pub queries: Vec<SloQuery>,
+}
+
+/// The times that queries are evaluated at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Once, now.
+    Now,
+    /// At `from`, and each `step` later up to `to`.
+    Range {
+        /// The first time.
+        from: Timestamp,
+        /// The time that none is after.
+        to: Timestamp,
+        /// How far they lie apart; at least a millisecond.
+        step: Duration,
+    },
+}
+
+impl When {
+    /// The times one by one, oldest first.
+    pub fn times(self, now: Timestamp) -> Vec<Timestamp> {
+        let Self::Range { from, to, step } = self else { return vec![now] };
+        let step = step.max(Duration::from_millis(1));
+        let next = |at: &Timestamp| at.checked_add(step).ok();
+        std::iter::successors(Some(from), next).take_while(|at| *at <= to).collect()
+    }
 }
 
 /// Identifies a round of measurements.

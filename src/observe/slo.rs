@@ -1,17 +1,18 @@
-//! Sends SLO queries to Prometheus and reads one number, or why there is none, out of each answer.
+//! Sends SLO queries to Prometheus and reads numbers, or why there are none, out of its answers.
 
 mod answer;
+mod range;
+mod server;
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
-use prometheus_http_query::{Client, Error};
 
-use self::answer::Answer;
-use crate::engine::action::MeasureOrder;
+use self::answer::number;
+pub use self::range::{Labels, RangeSeries};
+use self::server::Server;
+use crate::engine::action::{MeasureOrder, SloQuery, When};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
 use crate::engine::policy::Prometheus;
@@ -19,110 +20,83 @@ use crate::engine::policy::Prometheus;
 /// Queries that one order has on their way at the same time: a Prometheus runs twenty at most, for everybody.
 const CONCURRENT_MAX: usize = 4;
 
-/// Bytes of an answer that are read. One number takes two hundred; a query that forgot to aggregate takes megabytes.
+/// Bytes of an answer with one number that are read. It takes two hundred; a query that forgot to aggregate takes megabytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends queries to Prometheus servers, and keeps the connections.
 pub struct Slos {
     http: reqwest::Client,
-    /// By base URL.
-    clients: Mutex<BTreeMap<String, Client>>,
 }
 
 impl Slos {
     /// Makes the HTTP client that all queries share; fails only if the system's certificates cannot be used.
     pub fn new() -> Result<Self, reqwest::Error> {
-        crate::cluster::install_crypto();
-        let http = reqwest::Client::builder()
-            // HTTPS_PROXY is meant for Git, and would see the queries.
-            .no_proxy()
-            // A redirected POST would be sent again as GET, without the query.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()?;
-        Ok(Self { http, clients: Mutex::default() })
+        Ok(Self { http: server::http()? })
     }
 
-    /// Sends all queries of an order, for each of its times (none means `now`), and gives an answer for each.
+    /// Sends all queries of an order and gives an answer for each of them at each of its times.
     ///
-    /// The answers come query by query, in the order's order.
+    /// The answers come query by query, in the order's order, oldest first.
     pub async fn measure(
         &self,
         order: &MeasureOrder,
         prometheus: &Prometheus,
         now: Timestamp,
     ) -> Vec<SloAnswer> {
-        let times: Vec<Option<Timestamp>> =
-            if order.times.is_empty() { vec![None] } else { order.times.iter().copied().map(Some).collect() };
-        let asked = order.queries.iter().flat_map(|query| times.iter().map(move |at| (query, *at)));
-        let answers = asked.map(|(query, at)| async move {
-            let reading = self.query(prometheus, &query.promql, at).await;
-            SloAnswer { slo: query.slo.clone(), at: at.unwrap_or(now), reading }
+        let asked = order.queries.iter().map(|query| async move {
+            let SloQuery { slo, promql } = query;
+            let answer = |(at, reading)| SloAnswer { slo: slo.clone(), at, reading };
+            match order.when {
+                When::Now => vec![answer((now, self.query(prometheus, promql, None).await))],
+                When::Range { from, to, step } => {
+                    let series = self.range(prometheus, promql, from, to, step).await;
+                    range::readings(series, &order.when.times(now), step).map(answer).collect()
+                }
+            }
         });
-        stream::iter(answers.collect::<Vec<_>>()).buffered(CONCURRENT_MAX).collect().await
+        let answers: Vec<_> =
+            stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT_MAX).collect().await;
+        answers.into_iter().flatten().collect()
     }
 
     /// Sends one query, evaluated at a time, or by the server's own clock when none is given.
     pub async fn query(&self, prometheus: &Prometheus, promql: &str, at: Option<Timestamp>) -> Reading {
-        match tokio::time::timeout(prometheus.timeout, self.ask(prometheus, promql, at)).await {
-            Ok(Ok(value)) => Reading::Value(value),
-            Ok(Err(gap)) => Reading::Gap(gap),
-            Err(_) => Reading::Gap(Gap::TimedOut),
+        let time = at.map(|at| at.to_string());
+        let mut form = vec![("query", promql)];
+        form.extend(time.as_deref().map(|time| ("time", time)));
+        let answer = self.server(prometheus).post("query", &form, ANSWER_BYTES_MAX).await;
+        match answer.and_then(|(status, body)| number(status, &body)) {
+            Ok(value) => Reading::Value(value),
+            Err(gap) => Reading::Gap(gap),
         }
     }
 
-    async fn ask(&self, prometheus: &Prometheus, promql: &str, at: Option<Timestamp>) -> Result<f64, Gap> {
-        let mut query = self.client(&prometheus.url)?.query(promql);
-        // The server need not go on after we have stopped listening.
-        if let Ok(millis) = i64::try_from(prometheus.timeout.as_millis()) {
-            query = query.timeout(millis);
+    /// What a query gives from one time to another, in steps: each series with its labels and its samples, oldest first.
+    ///
+    /// A step at which a series has no value has no sample. What is too long for one answer is asked for piece by piece,
+    /// each with the server's own time-out; one piece that fails, or may be incomplete, is a gap for all of them.
+    pub async fn range(
+        &self,
+        prometheus: &Prometheus,
+        promql: &str,
+        from: Timestamp,
+        to: Timestamp,
+        step: Duration,
+    ) -> Result<Vec<RangeSeries>, Gap> {
+        let server = self.server(prometheus);
+        let mut whole = range::Merged::default();
+        for (start, end) in range::chunks(from, to, step) {
+            let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
+            let form = [("query", promql), ("start", &start), ("end", &end), ("step", &step)];
+            let (status, body) = server.post("query_range", &form, range::ANSWER_BYTES_MAX).await?;
+            whole.add(range::read(status, &body)?);
         }
-        if let Some(at) = at {
-            query = query.query("time", at);
-        }
-        // The typed answer would drop the warnings, and with them the news that it is incomplete.
-        let mut response = query.post_raw().await.map_err(|error| not_sent(&error))?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(Gap::ServerError(format!("its answer is longer than {ANSWER_BYTES_MAX} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Answer::read(response.status(), &body)?.number()
+        Ok(whole.into_series())
     }
 
-    fn client(&self, url: &str) -> Result<Client, Gap> {
-        // Only a panic poisons, and none can happen between the map's two states.
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(url) {
-            return Ok(client.clone());
-        }
-        let client = Client::from(self.http.clone(), url).map_err(|error| not_sent(&error))?;
-        clients.insert(url.to_owned(), client.clone());
-        Ok(client)
+    fn server<'a>(&'a self, prometheus: &'a Prometheus) -> Server<'a> {
+        Server { http: &self.http, prometheus }
     }
-}
-
-// Without the URL: it may hold a password.
-fn not_sent(error: &Error) -> Gap {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<reqwest::Error>());
-    cause.map_or_else(|| Gap::Unreachable(error.to_string()), broken)
-}
-
-fn broken(error: &reqwest::Error) -> Gap {
-    if error.is_timeout() {
-        return Gap::TimedOut;
-    }
-    // The innermost cause says it best: "Connection refused", "failed to lookup address".
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Gap::Unreachable(cause.to_string())
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl Stage<'_> {
     }
 
     fn answer(&mut self, order: &MeasureOrder, now: Timestamp) -> Event {
-        let times = if order.times.is_empty() { vec![now] } else { order.times.clone() };
+        let times = order.when.times(now);
         let before = order.round.number == 0;
         let mut answers = Vec::new();
         for query in &order.queries {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use lastgood::engine::action::{
     Action, Delivery, MeasureOrder, Proposed, Refusal, RelateOrder, Relation, RevertOrder, RevertOutcome,
-    RevertRecord, RevertedPart, Round, Standing, Touched,
+    RevertRecord, RevertedPart, Round, Standing, Touched, When,
 };
 use lastgood::engine::analysis::{App, Seen};
 use lastgood::engine::decide::{Context, Step, step};
@@ -159,11 +159,11 @@ impl World {
             What::Measured { question, reading } => {
                 let nobodys = MeasureOrder {
                     round: Round { began_at: self.now, number: 1 },
-                    times: vec![],
+                    when: When::Now,
                     queries: vec![],
                 };
                 let order = self.questions.get(*question).unwrap_or(&nobodys);
-                let times = if order.times.is_empty() { vec![self.now] } else { order.times.clone() };
+                let times = order.when.times(self.now);
                 // An SLO that the policy no longer has may be answered too.
                 let slos = order.queries.iter().map(|q| q.slo.as_str()).chain(["gone"]);
                 let answers = slos.flat_map(|slo| {

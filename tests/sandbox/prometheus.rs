@@ -84,3 +84,61 @@ async fn prometheus_fails_when_asked_to() {
     let waited = tokio::time::timeout(Duration::from_millis(50), world.prometheus().query("1").get()).await;
     assert!(waited.is_err());
 }
+
+/// What the stand-in answers to a range query, as text.
+async fn ranged(world: &World, query: &str, from: f64, to: f64, step: &str) -> String {
+    let (start, end) = (from.to_string(), to.to_string());
+    let form = [("query", query), ("start", &start), ("end", &end), ("step", step)];
+    let url = format!("{}/api/v1/query_range", world.sandbox.prometheus_url());
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.post(url).form(&form).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_range_is_evaluated_step_by_step_as_prometheus_does() {
+    let world = World::new().await;
+    world.seconds(20);
+    world.sandbox.prometheus.set_fault(Fault::NoTargets);
+    world.seconds(10);
+    world.sandbox.prometheus.set_fault(Fault::None);
+    world.seconds(10);
+    // The answers and the words of refusals are those of Prometheus 2.42.
+    let now = world.sandbox.clock().now().as_second() as f64 + 0.25;
+    let matrix =
+        |rows: &str| format!(r#"{{"data":{{"result":[{rows}],"resultType":"matrix"}},"status":"success"}}"#);
+    let t = |before: f64| now - before;
+    let scalar = format!(r#"{{"metric":{{}},"values":[[{},"7"],[{},"7"]]}}"#, t(5.0), t(2.0));
+    assert_eq!(ranged(&world, "7", t(5.0), t(0.0), "3s").await, matrix(&scalar));
+    let nan = format!(r#"{{"metric":{{}},"values":[[{},"NaN"]]}}"#, t(5.0));
+    assert_eq!(ranged(&world, "vector(0) / 0", t(5.0), t(5.0), "1").await, matrix(&nan));
+    assert_eq!(ranged(&world, "none", t(5.0), t(0.0), "1").await, matrix(""));
+    // A step at which the series had ended is left out, and none is filled in from the steps before.
+    let pods = ranged(&world, "count(http_requests_total)", t(25.0), t(0.0), "5").await;
+    let values = [25.0, 20.0, 5.0, 0.0].map(|before| format!(r#"[{},"6"]"#, t(before))).join(",");
+    assert_eq!(pods, matrix(&format!(r#"{{"metric":{{}},"values":[{values}]}}"#)));
+    for (query, to, step, expected) in [
+        ("1", 9.0, "1", "invalid parameter \\\"end\\\": end timestamp must not be before start time"),
+        (
+            "1",
+            0.0,
+            "0",
+            "invalid parameter \\\"step\\\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ),
+        ("1", 0.0, "often", "invalid parameter \\\"step\\\": cannot parse \\\"often\\\" to a valid duration"),
+        (
+            "1",
+            0.0,
+            "0.0001",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+        (
+            "up[1m]",
+            0.0,
+            "1",
+            "invalid expression type \\\"range vector\\\" for range query, must be Scalar or instant Vector",
+        ),
+    ] {
+        let told = ranged(&world, query, t(5.0), t(to), step).await;
+        assert_eq!(told, format!(r#"{{"error":"{expected}","errorType":"bad_data","status":"error"}}"#));
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use lastgood::engine::action::{Action, Delivery};
+use lastgood::engine::action::{Action, Delivery, When};
 use lastgood::engine::analysis::AppState;
 use lastgood::engine::entry::Entry;
 use lastgood::engine::facts::{Revision, Revisions};
@@ -96,12 +96,14 @@ impl Story {
         match action {
             Action::Measure(order) => {
                 let slos = order.queries.iter().map(|q| q.slo.as_str()).collect::<Vec<_>>().join(", ");
-                match order.times.as_slice() {
-                    [] => format!("measure {slos}"),
-                    [newest, .., oldest] => {
-                        format!("measure {slos} of {} to {}", self.time(*oldest), self.time(*newest))
+                match order.when {
+                    When::Now => format!("measure {slos}"),
+                    When::Range { from, to, .. } if from == to => {
+                        format!("measure {slos} of {}", self.time(to))
                     }
-                    [only] => format!("measure {slos} of {}", self.time(*only)),
+                    When::Range { from, to, .. } => {
+                        format!("measure {slos} of {} to {}", self.time(from), self.time(to))
+                    }
                 }
             }
             Action::Revert(order) => {

@@ -264,7 +264,7 @@ impl World {
     }
 
     fn measure(&self, order: &MeasureOrder) -> Event {
-        let times = if order.times.is_empty() { vec![self.now] } else { order.times.clone() };
+        let times = order.when.times(self.now);
         let mut answers = Vec::new();
         for query in &order.queries {
             for at in &times {

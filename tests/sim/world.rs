@@ -417,7 +417,7 @@ impl World {
 
     fn measure(&mut self, order: &MeasureOrder) -> Event {
         let errors = if self.argocd.live.behaviour == Behaviour::Errors { 0.3 } else { 0.001 };
-        let times = if order.times.is_empty() { vec![self.now] } else { order.times.clone() };
+        let times = order.when.times(self.now);
         let mut answers = Vec::new();
         for query in &order.queries {
             for at in &times {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Turn, newer_operation};
-use crate::engine::action::Round;
+use crate::engine::action::{Round, When};
 use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
 use crate::engine::event::SloAnswer;
@@ -133,7 +133,7 @@ impl Turn<'_> {
         adopting.next_round_at = later(self.context.now, pause);
         if eligible {
             let queries = self.queries(self.context.policy.slos.iter(), &adopting.revisions);
-            self.measure(Round { began_at: adopting.began_at, number: adopting.round }, Vec::new(), queries);
+            self.measure(Round { began_at: adopting.began_at, number: adopting.round }, When::Now, queries);
         }
         self.app.state.phase = Phase::Adopting(adopting);
     }

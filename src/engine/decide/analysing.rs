@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
-use crate::engine::action::{Action, RelateOrder};
+use crate::engine::action::{Action, RelateOrder, When};
 use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick};
 use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
 use crate::engine::facts::{
@@ -230,10 +230,10 @@ impl Turn<'_> {
         let unknown = |slo: &&Slo| analysis.before.get(&slo.name).is_none_or(Tally::worth_asking_again);
         let before = self.queries(policy.slos.iter().filter(unknown), last_good.unwrap_or(revisions));
         let most = policy.slos.iter().map(|slo| slo.of).max().unwrap_or_default();
-        let times =
-            (0..most).map(|k| earlier(analysis.baseline_at, policy.interval.saturating_mul(k))).collect();
+        let (to, step) = (analysis.baseline_at, policy.interval);
+        let from = earlier(to, step.saturating_mul(most.saturating_sub(1)));
         let round = analysis.round(0);
-        self.measure(round, times, before);
+        self.measure(round, When::Range { from, to, step }, before);
     }
 
     /// Sends the round that is due.
@@ -244,7 +244,7 @@ impl Turn<'_> {
         analysis.round = analysis.round.saturating_add(1);
         analysis.next_round_at = next_round(analysis.next_round_at, policy.interval, self.context.now);
         let now = self.queries(policy.slos.iter(), &analysis.revisions);
-        self.measure(analysis.round(analysis.round), Vec::new(), now);
+        self.measure(analysis.round(analysis.round), When::Now, now);
     }
 
     fn end_healthy(&mut self, analysis: Analysis) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
-use crate::engine::action::{Action, RelateOrder, Relation};
+use crate::engine::action::{Action, RelateOrder, Relation, When};
 use crate::engine::analysis::{
     Confirming, LastGood, OperationId, Pair, Phase, Recovering, Stage, live_deadline,
 };
@@ -301,7 +301,7 @@ impl Turn<'_> {
             recovering.next_round_at = next_round(recovering.next_round_at, policy.interval, now);
             let failed = policy.slos.iter().filter(|slo| failed_before(&confirming, &slo.name));
             let queries = self.queries(failed, &recovering.live);
-            self.measure(recovering.round(recovering.round), Vec::new(), queries);
+            self.measure(recovering.round(recovering.round), When::Now, queries);
         }
         confirming.stage = Stage::Recovering(recovering);
         self.app.state.phase = Phase::Confirming(Box::new(confirming));

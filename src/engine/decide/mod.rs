@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::action::{Action, MeasureOrder, Round, SloQuery};
+use super::action::{Action, MeasureOrder, Round, SloQuery, When};
 use super::analysis::{App, Hold, OperationId, Phase, Sick, Stage};
 use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
@@ -265,9 +265,9 @@ impl Turn<'_> {
         .collect()
     }
 
-    fn measure(&mut self, round: Round, times: Vec<Timestamp>, queries: Vec<SloQuery>) {
+    fn measure(&mut self, round: Round, when: When, queries: Vec<SloQuery>) {
         if !queries.is_empty() {
-            self.actions.push(Action::Measure(MeasureOrder { round, times, queries }));
+            self.actions.push(Action::Measure(MeasureOrder { round, when, queries }));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Every way in which a Prometheus, or what stands before it, can fail to give a number.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Form, State};
@@ -10,7 +11,7 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::engine::action::{Round, SloQuery};
+use crate::engine::action::Round;
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
@@ -27,7 +28,8 @@ async fn serve(
     answer: impl Fn(BTreeMap<String, String>) -> Response + Clone + Send + Sync + 'static,
 ) -> Prometheus {
     let handler = move |Form(query): Form<BTreeMap<String, String>>| async move { answer(query) };
-    start(Router::new().route("/prefix/api/v1/query", post(handler))).await
+    let router = Router::new().route("/prefix/api/v1/query", post(handler.clone()));
+    start(router.route("/prefix/api/v1/query_range", post(handler))).await
 }
 
 async fn start(router: Router) -> Prometheus {
@@ -68,6 +70,8 @@ async fn answers_that_are_no_number() {
     check(200, two, Err(Gap::SeveralSeries(2))).await;
     let partial = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store-1 unavailable"]}"#;
     check(200, partial, Err(Gap::Partial("store-1 unavailable".into()))).await;
+    let partial = r#"{"status":"success","isPartial":true,"data":{"resultType":"scalar","result":[1,"2"]}}"#;
+    check(200, partial, Err(Gap::Partial("the server says so".into()))).await;
     let histogram = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"2","sum":"3","buckets":[]}]}]}}"#;
     assert!(
         matches!(reading(200, histogram).await, Reading::Gap(Gap::QueryRefused(why)) if why.contains("histogram"))
@@ -140,40 +144,177 @@ async fn silence_times_out_and_a_closed_port_is_unreachable() {
     assert!(matches!(nowhere, Reading::Gap(Gap::Unreachable(_))), "{nowhere:?}");
 }
 
+/// The order's answers, in words.
+async fn told(server: &Prometheus, when: When, queries: &[(&str, &str)]) -> Vec<String> {
+    let query = |(slo, promql): &(&str, &str)| SloQuery { slo: (*slo).into(), promql: (*promql).into() };
+    let round = Round { began_at: now(), number: 1 };
+    let order = MeasureOrder { round, when, queries: queries.iter().map(query).collect() };
+    let answers = Slos::new().unwrap().measure(&order, server, now()).await;
+    let clock = |at: Timestamp| at.strftime("%H:%M:%S%.f").to_string();
+    let told = answers.iter().map(|a| match &a.reading {
+        Reading::Value(value) => format!("{} {} {value}", a.slo, clock(a.at)),
+        Reading::Gap(gap) => format!("{} {} {gap}", a.slo, clock(a.at)),
+    });
+    told.collect()
+}
+
 #[tokio::test]
-async fn an_order_gets_an_answer_for_each_query_and_time() {
-    // Gives the query's own text back as the number, plus the time's seconds.
+async fn an_order_for_now_gets_an_answer_for_each_query() {
+    // Gives the query's own text back as the number.
     let server = serve(|query| {
-        let seconds = query.get("time").map_or(0, |time| time.parse::<Timestamp>().unwrap().as_second() % 60);
-        let value = query["query"].parse::<i64>().unwrap() + seconds;
-        format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1,"{value}"]}}}}"#)
-            .into_response()
+        assert_eq!(query.get("time"), None, "the server's clock is meant");
+        scalar(&query["query"])
     })
     .await;
-    let query = |slo: &str, promql: &str| SloQuery { slo: slo.into(), promql: promql.into() };
-    let mut order = MeasureOrder {
-        round: Round { began_at: now(), number: 1 },
-        times: vec!["2026-11-20T09:00:10.5Z".parse().unwrap(), "2026-11-20T09:00:20Z".parse().unwrap()],
-        queries: vec![query("a", "100"), query("b", "200")],
-    };
+    let answers = told(&server, When::Now, &[("a", "100"), ("b", "200")]).await;
+    assert_eq!(answers, ["a 10:00:00 100", "b 10:00:00 200"]);
+}
+
+fn scalar(value: &str) -> Response {
+    format!(r#"{{"status":"success","data":{{"resultType":"scalar","result":[1,"{value}"]}}}}"#)
+        .into_response()
+}
+
+fn range(from: &str, to: &str, step: u64) -> When {
+    let at = |clock| format!("2026-11-20T{clock}Z").parse().unwrap();
+    When::Range { from: at(from), to: at(to), step: Duration::from_secs(step) }
+}
+
+fn matrix(rows: &str) -> String {
+    format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{rows}]}}}}"#)
+}
+
+/// The seconds since 1970 of a form's field.
+fn seconds(form: &BTreeMap<String, String>, field: &str) -> i64 {
+    form[field].parse::<Timestamp>().unwrap().as_second()
+}
+
+#[tokio::test]
+async fn an_order_for_a_range_is_sent_once_for_each_query() {
+    // Gives the time's seconds, plus the query's own text.
+    let server = serve(|query| {
+        let step = query["step"].parse::<usize>().unwrap();
+        let plus = query["query"].parse::<i64>().unwrap();
+        let times = (seconds(&query, "start")..=seconds(&query, "end")).step_by(step);
+        let values: Vec<_> = times.map(|at| format!("[{at},\"{}\"]", at % 60 + plus)).collect();
+        matrix(&format!(r#"{{"metric":{{}},"values":[{}]}}"#, values.join(","))).into_response()
+    })
+    .await;
+    let answers = told(&server, range("09:00:10", "09:00:45", 15), &[("a", "100"), ("b", "200")]).await;
+    let expected = [
+        "a 09:00:10 110",
+        "a 09:00:25 125",
+        "a 09:00:40 140",
+        "b 09:00:10 210",
+        "b 09:00:25 225",
+        "b 09:00:40 240",
+    ];
+    assert_eq!(answers, expected);
+}
+
+/// Four steps from 10:00:00.5 on, which is 1795168800.5 since 1970, with this answer.
+async fn check_range(body: &str, expected: [&str; 4]) {
+    let sent = body.to_owned();
+    let server = serve(move |_| sent.clone().into_response()).await;
+    let answers = told(&server, range("10:00:00.5", "10:00:45.5", 15), &[("a", "up")]).await;
+    let expected: Vec<_> = ["00.5", "15.5", "30.5", "45.5"]
+        .iter()
+        .zip(expected)
+        .map(|(at, told)| format!("a 10:00:{at} {told}"))
+        .collect();
+    assert_eq!(answers, expected, "{body}");
+}
+
+#[tokio::test]
+async fn each_step_of_a_range_is_a_number_or_a_gap() {
+    const NONE: &str = "no data: the query matched no series";
+    let nan = "NaN (as of 0/0: no traffic)";
+    let infinite = "infinite (a division by zero)";
+    let row = |values: &str| format!(r#"{{"metric":{{"pod":"{}"}},"values":[{values}]}}"#, values.len());
+    // A step that is left out has no data, and takes no other step's value.
+    let one = row(r#"[1795168800.5,"1"],[1795168830.5,"NaN"],[1795168845.5,"-Inf"]"#);
+    check_range(&matrix(&one), ["1", NONE, nan, infinite]).await;
+    let two = row(r#"[1795168815.5,"5"],[1795168830.5,"7"]"#);
+    check_range(&matrix(&two), [NONE, "5", "7", NONE]).await;
+    check_range(
+        &matrix(&format!("{one},{two}")),
+        ["1", "5", "2 series where one number is wanted", infinite],
+    )
+    .await;
+    check_range(&matrix(""), [NONE; 4]).await;
+    // A frontend moved the steps to multiples of their length.
+    let moved = row(r#"[1795168800,"1"],[1795168815,"2"],[1795168830,"3"],[1795168845,"4"]"#);
+    check_range(&matrix(&moved), ["1", "2", "3", "4"]).await;
+}
+
+#[tokio::test]
+async fn a_gap_of_the_answer_is_one_of_each_step() {
+    let row = r#"{"metric":{},"values":[[1795168800.5,"1"]]}"#;
+    let partial = matrix(row).replace(r#""data""#, r#""warnings":["store-1 unavailable"],"data""#);
+    check_range(&partial, ["a partial answer: store-1 unavailable"; 4]).await;
+    let histogram = r#"{"metric":{},"histograms":[[1795168800.5,{"count":"2","sum":"3","buckets":[]}]]}"#;
+    let why = "the server refused the query: it gives a native histogram, not a number; wrap it in histogram_quantile() or the like";
+    check_range(&matrix(histogram), [why; 4]).await;
+    let bad = r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#;
+    let why = "the server failed: HTTP 200 OK: ";
+    for (body, expected) in [
+        (bad, "the server refused the query: parse error"),
+        (r#"{"status":"error","errorType":"internal","error":"disk"}"#, &format!("{why}disk")),
+        ("<html>", "the server failed: HTTP 200 OK, and its answer is not Prometheus' JSON"),
+    ] {
+        check_range(body, [expected; 4]).await;
+    }
+    let text = matrix(r#"{"metric":{},"values":[[1795168800.5,"one"]]}"#);
+    let answer = serve(move |_| text.clone().into_response()).await;
+    let told = told(&answer, range("10:00:00", "10:00:00", 15), &[("a", "up")]).await;
+    assert!(told[0].contains(r#"invalid value: string "one", expected a number"#), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_long_range_is_asked_for_in_pieces() {
+    // Two series, of which the second begins in the second piece; refuses what Prometheus refuses.
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let pieces = Arc::clone(&asked);
+    let server = serve(move |query| {
+        let (start, end) = (seconds(&query, "start"), seconds(&query, "end"));
+        pieces.lock().unwrap().push((start, end));
+        assert!((end - start) / 15 <= 11_000, "{query:?}");
+        let mut rows = vec![format!(r#"{{"metric":{{"n":"1"}},"values":[[{start},"1"],[{end},"2"]]}}"#)];
+        if pieces.lock().unwrap().len() == 2 {
+            rows.push(format!(r#"{{"metric":{{"n":"0"}},"values":[[{end},"3"]]}}"#));
+        }
+        matrix(&rows.join(",")).into_response()
+    })
+    .await;
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let (from, step, last) = (1_795_000_000, 15, 1_795_000_000 + 15 * 25_000);
     let slos = Slos::new().unwrap();
-    let told = |answers: Vec<SloAnswer>| -> Vec<String> {
-        answers.iter().map(|a| format!("{} {} {:?}", a.slo, a.at, a.reading)).collect()
-    };
-    assert_eq!(
-        told(slos.measure(&order, &server, now()).await),
-        [
-            "a 2026-11-20T09:00:10.5Z Value(110.0)",
-            "a 2026-11-20T09:00:20Z Value(120.0)",
-            "b 2026-11-20T09:00:10.5Z Value(210.0)",
-            "b 2026-11-20T09:00:20Z Value(220.0)",
-        ]
-    );
-    order.times.clear();
-    assert_eq!(
-        told(slos.measure(&order, &server, now()).await),
-        ["a 2026-11-20T10:00:00Z Value(100.0)", "b 2026-11-20T10:00:00Z Value(200.0)"]
-    );
+    let series = slos.range(&server, "up", at(from), at(last + 7), Duration::from_secs(step)).await.unwrap();
+    // The pieces meet: one step lies between the end of one and the start of the next.
+    let pieces = asked.lock().unwrap().clone();
+    let expected =
+        [(0, 10_999), (11_000, 21_999), (22_000, 25_000)].map(|(a, b)| (from + 15 * a, from + 15 * b));
+    assert_eq!(pieces[..2], expected[..2]);
+    assert_eq!(pieces[2], (expected[2].0, last + 7));
+    let told: Vec<_> = series.iter().map(|s| (s.labels["n"].as_str(), s.samples.len())).collect();
+    assert_eq!(told, [("0", 1), ("1", 6)]);
+    assert!(series.iter().all(|s| s.samples.is_sorted_by_key(|(at, _)| *at)), "{series:?}");
+}
+
+#[tokio::test]
+async fn one_piece_that_is_missing_is_a_gap_for_the_whole_range() {
+    let server = serve(|query| {
+        if seconds(&query, "start") > 1_795_000_000 {
+            return (http::StatusCode::SERVICE_UNAVAILABLE, "no").into_response();
+        }
+        matrix(r#"{"metric":{},"values":[[1795000000,"1"]]}"#).into_response()
+    })
+    .await;
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let range = Slos::new().unwrap();
+    let range =
+        range.range(&server, "up", at(1_795_000_000), at(1_795_020_000), Duration::from_secs(1)).await;
+    assert!(matches!(&range, Err(Gap::ServerError(why)) if why.contains("503")), "{range:?}");
 }
 
 #[tokio::test]
@@ -195,7 +336,7 @@ async fn few_queries_are_on_their_way_at_once() {
         start(Router::new().route("/prefix/api/v1/query", post(slow)).with_state(load.clone())).await;
     let order = MeasureOrder {
         round: Round { began_at: now(), number: 1 },
-        times: Vec::new(),
+        when: When::Now,
         queries: (0..12).map(|n| SloQuery { slo: format!("s{n}"), promql: "up".into() }).collect(),
     };
     let answers = Slos::new().unwrap().measure(&order, &server, now()).await;

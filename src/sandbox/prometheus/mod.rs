@@ -1,28 +1,28 @@
-//! A stand-in for Prometheus: `/api/v1/query` over counters that it scrapes from the shop's pods.
+//! A stand-in for Prometheus: `/api/v1/query` and `/api/v1/query_range` over counters that it scrapes from the shop's pods.
 //!
 //! `http_requests_total{app,namespace,pod,code}` counts the requests to ready pods. Series of pods that are gone
 //! end at once, as with Prometheus' staleness markers. What it does not evaluate it refuses by name.
 
 mod binary;
 mod eval;
+mod query;
 mod series;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use http::{StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use self::eval::{Answer, evaluate};
-use self::series::{Database, Labels, seconds};
+use self::query::Parameters;
+use self::series::Database;
 use super::apiserver::Store;
 use super::clock::Clock;
 use super::server::{Server, ServerError};
@@ -75,7 +75,8 @@ impl Prometheus {
     /// Serves series on a free port of 127.0.0.1.
     pub(super) async fn start(metrics: Metrics) -> Result<Self, ServerError> {
         let router = Router::new()
-            .route("/api/v1/query", get(query_get).post(query_post))
+            .route("/api/v1/query", method(query::instant))
+            .route("/api/v1/query_range", method(query::range))
             .route("/-/ready", get(async || "Prometheus Server is Ready.\n"))
             .with_state(metrics.clone());
         Ok(Self { metrics, server: Server::start("Prometheus", router).await? })
@@ -96,17 +97,21 @@ impl Prometheus {
     }
 }
 
-async fn query_get(State(metrics): State<Metrics>, uri: Uri) -> Response {
-    answer(&metrics, uri.query().unwrap_or_default()).await
+type Method = fn(&Metrics, &Parameters) -> Result<Value, query::Refusal>;
+
+/// A method of the API, which takes its parameters from the query part and from a form.
+fn method(method: Method) -> MethodRouter<Metrics> {
+    let get_it = async move |State(metrics): State<Metrics>, uri: Uri| {
+        answer(&metrics, method, uri.query().unwrap_or_default()).await
+    };
+    let post_it = async move |State(metrics): State<Metrics>, uri: Uri, body: Bytes| {
+        let form = format!("{}&{}", String::from_utf8_lossy(&body), uri.query().unwrap_or_default());
+        answer(&metrics, method, &form).await
+    };
+    get(get_it).post(post_it)
 }
 
-async fn query_post(State(metrics): State<Metrics>, uri: Uri, body: Bytes) -> Response {
-    let form = String::from_utf8_lossy(&body);
-    // Prometheus takes parameters from both places.
-    answer(&metrics, &format!("{form}&{}", uri.query().unwrap_or_default())).await
-}
-
-async fn answer(metrics: &Metrics, form: &str) -> Response {
+async fn answer(metrics: &Metrics, method: Method, form: &str) -> Response {
     match metrics.fault() {
         Fault::None | Fault::NoTargets => {}
         Fault::Slow(by) => tokio::time::sleep(by).await,
@@ -116,59 +121,12 @@ async fn answer(metrics: &Metrics, form: &str) -> Response {
             return response;
         }
     }
-    match query(metrics, form) {
+    match query::parameters(form).and_then(|parameters| method(metrics, &parameters)) {
         Ok(data) => respond(StatusCode::OK, &json!({"status": "success", "data": data})),
         Err((code, kind, error)) => {
             respond(code, &json!({"status": "error", "errorType": kind, "error": error}))
         }
     }
-}
-
-type Refusal = (StatusCode, &'static str, String);
-
-fn query(metrics: &Metrics, form: &str) -> Result<Value, Refusal> {
-    let bad = |why: String| (StatusCode::BAD_REQUEST, "bad_data", why);
-    let uri: Uri = format!("/?{form}").parse().map_err(|error| bad(format!("unreadable form: {error}")))?;
-    let Query(parameters) = Query::<BTreeMap<String, String>>::try_from_uri(&uri)
-        .map_err(|error| bad(format!("unreadable form: {error}")))?;
-    let at = match parameters.get("time").filter(|time| !time.is_empty()) {
-        None => seconds(metrics.clock.now()),
-        Some(time) => moment(time).ok_or_else(|| {
-            bad(format!("invalid parameter \"time\": cannot parse \"{time}\" to a valid timestamp"))
-        })?,
-    };
-    let text = parameters.get("query").map(String::as_str).unwrap_or_default();
-    let expr = promql_parser::parser::parse(text)
-        .map_err(|error| bad(format!("invalid parameter \"query\": {error}")))?;
-    let database = metrics.database.lock().unwrap_or_else(PoisonError::into_inner);
-    let answer = evaluate(&database, &expr, at)
-        .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, "execution", error.0))?;
-    Ok(data(answer, at))
-}
-
-/// Reads seconds since 1970 or RFC 3339.
-fn moment(text: &str) -> Option<f64> {
-    let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-    number.or_else(|| text.parse::<Timestamp>().ok().map(seconds))
-}
-
-fn data(answer: Answer, at: f64) -> Value {
-    let value = |value: f64| json!([at, number(value)]);
-    match answer {
-        Answer::Scalar(scalar) => json!({"resultType": "scalar", "result": value(scalar)}),
-        Answer::Vector(vector) => {
-            let element = |(metric, number): (Labels, f64)| json!({"metric": metric, "value": value(number)});
-            json!({"resultType": "vector", "result": vector.into_iter().map(element).collect::<Vec<_>>()})
-        }
-    }
-}
-
-/// Writes a number as Prometheus does.
-fn number(value: f64) -> String {
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    value.to_string()
 }
 
 fn respond(code: StatusCode, body: &Value) -> Response {
