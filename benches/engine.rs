@@ -112,7 +112,7 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
             states.push(app.state.clone());
             for action in step.actions {
                 let Action::Measure(order) = action else { continue };
-                let times = if order.times.is_empty() { vec![now] } else { order.times.clone() };
+                let times = order.when.times(now);
                 let value = |at: &Timestamp| SloAnswer {
                     slo: "errors".into(),
                     at: *at,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lastgood::sandbox::prometheus::Fault;
 
 use crate::world::World;
@@ -103,7 +104,7 @@ async fn a_range_is_evaluated_step_by_step_as_prometheus_does() {
     world.sandbox.prometheus.set_fault(Fault::None);
     world.seconds(10);
     // The answers and the words of refusals are those of Prometheus 2.42.
-    let now = world.sandbox.clock().now().as_second() as f64 + 0.25;
+    let now = world.sandbox.clock().now().duration_since(Timestamp::UNIX_EPOCH).as_secs_f64();
     let matrix =
         |rows: &str| format!(r#"{{"data":{{"result":[{rows}],"resultType":"matrix"}},"status":"success"}}"#);
     let t = |before: f64| now - before;
