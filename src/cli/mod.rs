@@ -5,6 +5,7 @@ pub mod demo;
 pub mod revert;
 pub mod rollback;
 pub mod run;
+pub mod schema;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ pub enum Command {
     Rollback(rollback::Rollback),
     /// Runs the daemon.
     Run(run::Run),
+    /// Prints the JSON Schema of policy files, for editors.
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -44,6 +47,7 @@ impl Cli {
             Command::Revert(revert) => revert.run(out),
             Command::Rollback(rollback) => rollback.run(out),
             Command::Run(run) => run.run(),
+            Command::Schema(schema) => schema.run(out),
         }
     }
 }

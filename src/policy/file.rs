@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
@@ -14,7 +15,7 @@ pub const API_VERSION: &str = "lastgood.dev/v1alpha1";
 pub(super) const UNKNOWN_API_VERSION: &str = "unknown apiVersion";
 
 /// One policy file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyFile {
     /// The format of this file: `lastgood.dev/v1alpha1`.
@@ -78,7 +79,7 @@ impl From<ApiVersion> for String {
 }
 
 /// Selects Argo CD Applications; all fields that are given must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Application {
     /// The Application's name, or a glob such as `shop-*`; a name beats globs of other policies.
@@ -95,7 +96,7 @@ pub struct Application {
 }
 
 /// How long a change is watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Analysis {
     /// How long the watch lasts after the sync ended; `5m` by default. What is not clear by then gets as long again.
@@ -111,7 +112,7 @@ impl Default for Analysis {
 }
 
 /// A Prometheus server, or one that speaks its API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Prometheus {
     /// The base URL, without `/api/v1` and without a password.
@@ -126,7 +127,7 @@ fn five_seconds() -> Span {
 }
 
 /// One query with its limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slo {
     /// Its name, once in this policy.
@@ -157,7 +158,7 @@ fn five() -> u32 {
 }
 
 /// When the sync operation itself convicts a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SyncRules {
     /// Failed attempts that convict while Argo CD still retries; `2` by default. An operation that ended as failed always
@@ -174,7 +175,7 @@ impl Default for SyncRules {
 /// When workloads and pods of the new revision convict it.
 ///
 /// Grace times count from the pod's creation, or from the sync's start where that is later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rollout {
     /// How long an image may be impossible to pull; `30s` by default.
@@ -208,7 +209,7 @@ impl Default for Rollout {
 }
 
 /// What to do about a change that was convicted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollback {
     /// `push` pushes the revert; `pull-request` proposes it and waits until it is merged; `dry-run` only says what it would push. There is no default: a daemon that pushes was told to.
@@ -256,7 +257,7 @@ pub struct Rollback {
 }
 
 /// What pull requests are like.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PullRequest {
     /// Labels to put on it, made where the forge has none of that name; none by default.
@@ -270,7 +271,7 @@ pub struct PullRequest {
 }
 
 /// What is never reverted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NeverRevert {
     /// Files, as globs from the repository's root: `*` stays within a folder, `**` does not, and a plain name means
@@ -321,7 +322,7 @@ fn yes() -> bool {
 }
 
 /// How Git is reached, and who stands on revert commits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Git {
     /// A Secret with credentials, in Argo CD's namespace (`--argocd-namespace`); by default Argo CD's repository Secrets
@@ -339,7 +340,7 @@ pub struct Git {
 }
 
 /// The forge that pull requests are opened at; without any of this, the repository's URL tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Forge {
     /// Which API it speaks; needed where neither the host's name nor its first part tells.
@@ -355,7 +356,7 @@ pub struct Forge {
 }
 
 /// The key that signs revert commits. Where it is missing or unusable, nothing is pushed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Signing {
     /// A Secret in Argo CD's namespace with `gpgPrivateKey` (armored) or `sshPrivateKey` (OpenSSH's form), and `passphrase`
@@ -364,7 +365,7 @@ pub struct Signing {
 }
 
 /// Who stands on revert commits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Author {
     /// The name.

@@ -17,6 +17,7 @@ pub mod mistake;
 mod promql;
 mod read;
 pub mod reload;
+mod schema;
 mod selector;
 mod set;
 mod slo;
@@ -26,6 +27,7 @@ mod words;
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Loaded, read};
 pub use reload::watch;
+pub use schema::schema;
 pub use selector::{Pattern, Selector};
 pub use set::{Match, PolicySet, SourceFile, read_files};
 

@@ -1,5 +1,6 @@
 //! The fields of a policy file that take one of a few words.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::mistake::suggestion;
@@ -10,10 +11,11 @@ use super::mistake::suggestion;
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal: $($(#[$of:meta])* $word:literal => $variant:ident,)*) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(!try_from, !into)]
         pub enum $name {
-            $($(#[$of])* $variant,)*
+            $($(#[$of])* #[schemars(rename = $word)] $variant,)*
         }
 
         impl TryFrom<String> for $name {

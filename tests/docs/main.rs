@@ -6,6 +6,7 @@ mod journal;
 mod policy;
 mod prose;
 mod revert;
+mod schema;
 mod source;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,106 @@
+//! The schema that editors check policies by: it takes what the reader takes, and refuses what a schema can see.
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+use crate::{check, in_checkout, read};
+
+/// The line by which an editor finds the schema, beside the sample.
+const MODELINE: &str = "# yaml-language-server: $schema=./policy.schema.json";
+
+#[test]
+fn the_schema_is_that_of_the_types() {
+    let schema = serde_json::to_string_pretty(&lastgood::policy::schema()).unwrap();
+    check("config/policy.schema.json", &(schema + "\n"));
+}
+
+fn validator() -> Validator {
+    let schema = serde_json::to_value(lastgood::policy::schema()).unwrap();
+    jsonschema::draft7::meta::validate(&schema).unwrap_or_else(|error| panic!("not a schema: {error}"));
+    jsonschema::draft7::new(&schema).unwrap_or_else(|error| panic!("not a schema: {error}"))
+}
+
+/// What the schema says against the policy, as `place: what`.
+fn complaints(validator: &Validator, yaml: &str) -> Vec<String> {
+    let value: Value = serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn the_samples_are_valid_and_name_the_schema() {
+    let validator = validator();
+    let mut samples = 0;
+    for entry in std::fs::read_dir(in_checkout("config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(complaints(&validator, &text), Vec::<String>::new(), "{}", path.display());
+            assert_eq!(text.lines().next(), Some(MODELINE), "{}", path.display());
+            samples += 1;
+        }
+    }
+    assert!(samples > 0);
+}
+
+/// Each is also a mistake to the reader, or the schema would be stricter than what it describes.
+#[test]
+fn what_a_schema_can_see_is_refused() {
+    let validator = validator();
+    let good = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: a }\nrollback: { mode: push }\n";
+    let with = |lines: &str| format!("{good}{lines}\n");
+    for (yaml, expected) in [
+        (good.replace("apiVersion: lastgood.dev/v1alpha1", ""), "\"apiVersion\" is a required property"),
+        (good.replace("v1alpha1", "v9"), "lastgood.dev/v1alpha1"),
+        (good.replace("application", "aplication"), "'aplication' was unexpected"),
+        (good.replace("mode: push", "mode: psuh"), "\"psuh\" is not valid"),
+        (good.replace("mode: push", "revertsPerDay: 2"), "\"mode\" is a required property"),
+        (with("analysis: { duration: 5 }"), "5 is not of type \"string\""),
+        (with("analysis: { duration: 5 parsecs }"), "does not match"),
+        (with("analysis: { intervall: 15s }"), "'intervall' was unexpected"),
+        (with("slos: { name: a }"), "is not of type"),
+        (with("slos: [{ name: a }]"), "\"query\" is a required property"),
+        (with("slos: [{ name: a, query: up, max: high }]"), "\"high\" is not of type"),
+        (with("slos: [{ name: a, query: up, max: 1, of: -1 }]"), "less than the minimum"),
+        (with("rollout: { oomKill: maybe }"), "\"maybe\" is not of type"),
+        (with("prometheus: {}"), "\"url\" is a required property"),
+    ] {
+        let said = complaints(&validator, &yaml);
+        assert!(said.iter().any(|one| one.contains(expected)), "{expected}: {said:?}\n{yaml}");
+        assert!(lastgood::policy::read("p", yaml.as_bytes()).is_err(), "the reader takes it:\n{yaml}");
+    }
+}
+
+/// Sections whose content is commented out, and what people write in other ways.
+#[test]
+fn what_the_reader_takes_is_not_refused() {
+    let validator = validator();
+    let good = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: a }\nrollback: { mode: push }\n";
+    for lines in [
+        "analysis:\nvariables:\nslos:\nsync:\nrollout:\ngit:",
+        "analysis: { duration: 1h 30m, interval: 500ms }",
+        "git: { forge: { kind: gitea }, author: { name: a } }",
+        "prometheus: { url: http://p }\nslos: [{ name: a, query: up, min: 0, max: 1.5 }]",
+    ] {
+        let yaml = format!("{good}{lines}\n");
+        assert_eq!(complaints(&validator, &yaml), Vec::<String>::new(), "{yaml}");
+        lastgood::policy::read("p", yaml.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    }
+}
+
+/// An editor shows a field's description; there is none to show for a field that has none.
+#[test]
+fn every_field_is_described() {
+    fn walk(value: &Value, place: &str) {
+        if let Some(properties) = value["properties"].as_object() {
+            for (name, field) in properties {
+                let said = field["description"].as_str().unwrap_or_default();
+                assert!(!said.is_empty() && !said.contains('\n'), "{place}.{name}: {said:?}");
+            }
+        }
+    }
+    let schema: Value = serde_json::from_str(&read("config/policy.schema.json")).unwrap();
+    walk(&schema, "the file");
+    for (name, definition) in schema["definitions"].as_object().unwrap() {
+        walk(definition, name);
+    }
+}
