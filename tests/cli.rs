@@ -55,6 +55,34 @@ error: unknown field `aplication`
 }
 
 #[test]
+fn warnings_fail_only_if_they_are_denied() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.yaml");
+    let policy = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: shop }\nrollback: { mode: push }\n\
+                  prometheus: { url: http://prometheus:9090 }\n\
+                  slos: [{ name: errors, query: 'sum(rate(errors_total[30s]))', max: 1 }]\n";
+    std::fs::write(&file, policy).unwrap();
+    let check = |more: &[&str]| {
+        let (code, out, err) = lastgood(&[&["check", path(&file)], more].concat());
+        assert_eq!(err, "");
+        (code, out)
+    };
+    let (code, out) = check(&[]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("warning[short-window]") && out.contains("shop.yaml:5:53"), "{out}");
+    assert!(out.ends_with("1 policy is valid, with 1 warning\n"), "{out}");
+    assert_eq!(check(&["--deny-warnings"]).0, Some(1));
+    let good = (Some(0), "1 policy is valid\n".to_owned());
+    assert_eq!(check(&["--deny-warnings", "--allow", "short-window"]), good);
+    assert_eq!(check(&["--deny-warnings", "--scrape-interval", "5s"]), good);
+
+    let (code, _, err) = lastgood(&["check", path(&file), "--allow", "short-windows"]);
+    assert!(code == Some(1) && err.contains("did you mean `short-window`?"), "{err}");
+    let (code, _, err) = lastgood(&["check", path(&file), "--allow", "bad-query"]);
+    assert!(code == Some(1) && err.contains("no policy with it is ever taken"), "{err}");
+}
+
+#[test]
 fn nothing_to_check_is_a_mistake() {
     let dir = tempfile::tempdir().unwrap();
     let (code, out, _) = lastgood(&["check", path(dir.path())]);

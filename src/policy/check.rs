@@ -1,10 +1,12 @@
 //! The sense of a policy file: what parses but could never work. Pure; places are added by the reader.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use globset::Glob;
 use humantime::format_duration;
 
+use super::code::Code;
 use super::duration::Span;
 use super::file::{Application, PolicyFile};
 use super::promql::QUERY_CHARS_MAX;
@@ -19,11 +21,36 @@ pub struct Finding {
     /// The way to the value, from the root.
     pub path: Vec<Step>,
     /// The part of the value that is meant, where it is not the whole.
-    pub needle: Option<String>,
+    pub needle: Option<Needle>,
+    /// Of what kind it is.
+    pub code: Code,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+/// A part of a text value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needle {
+    /// The part.
+    pub text: String,
+    /// How many times the same text stands before it in the value.
+    pub nth: usize,
+}
+
+impl Needle {
+    /// The first place at which the text stands.
+    pub fn first(text: impl Into<String>) -> Self {
+        Self { text: text.into(), nth: 0 }
+    }
+
+    /// This part of the value.
+    pub fn at(value: &str, range: Range<usize>) -> Option<Self> {
+        let text = value.get(range.clone())?;
+        let nth = value.match_indices(text).position(|(at, _)| at == range.start)?;
+        Some(Self { text: text.to_owned(), nth })
+    }
 }
 
 /// One step into a YAML document.
@@ -49,14 +76,30 @@ pub(super) struct Report(Vec<Finding>);
 impl Report {
     pub(super) fn add(&mut self, path: &[Step], message: impl Into<String>, help: impl Into<String>) {
         let help = Some(help.into()).filter(|help| !help.is_empty());
-        self.0.push(Finding { path: path.to_vec(), needle: None, message: message.into(), help });
+        let code = Code::BadValue;
+        self.0.push(Finding { path: path.to_vec(), needle: None, code, message: message.into(), help });
     }
 
-    pub(super) fn add_inside(&mut self, path: &[Step], needle: &str, message: String, help: &str) {
-        self.add(path, message, help);
-        if let Some(last) = self.0.last_mut() {
-            last.needle = Some(needle.to_owned());
-        }
+    /// Adds a mistake in a query.
+    pub(super) fn add_query(&mut self, path: &[Step], needle: Option<&str>, message: String, help: &str) {
+        self.warn(path, Code::BadQuery, needle.map(Needle::first), message, help);
+    }
+
+    /// Adds what its code says, at a part of the value.
+    pub(super) fn warn(
+        &mut self,
+        path: &[Step],
+        code: Code,
+        needle: Option<Needle>,
+        message: String,
+        help: &str,
+    ) {
+        let help = Some(help.to_owned()).filter(|help| !help.is_empty());
+        self.0.push(Finding { path: path.to_vec(), needle, code, message, help });
+    }
+
+    pub(super) fn findings(self) -> Vec<Finding> {
+        self.0
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::code::{Code, Level};
+
 /// A line and a column, each from 1.
 pub(super) type Position = (usize, usize);
 
@@ -12,6 +14,8 @@ pub struct Mistake {
     pub file: String,
     /// Where in the file; none when it concerns the file as a whole.
     pub place: Option<Place>,
+    /// Of what kind it is.
+    pub code: Code,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -45,7 +49,7 @@ impl Place {
 impl Mistake {
     /// A mistake that concerns the whole file or directory.
     pub fn whole(file: impl Into<String>, message: impl Into<String>, help: Option<String>) -> Self {
-        Self { file: file.into(), place: None, message: message.into(), help }
+        Self { file: file.into(), place: None, code: Code::Unreadable, message: message.into(), help }
     }
 
     /// The file with line and column, as editors and terminals understand it.
@@ -57,7 +61,7 @@ impl Mistake {
     }
 
     /// By line and column.
-    pub(super) fn order(&self) -> Option<Position> {
+    pub fn order(&self) -> Option<Position> {
         self.place.as_ref().map(|place| (place.line, place.column))
     }
 
@@ -70,7 +74,11 @@ impl Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.message)?;
+        match self.code.level() {
+            Level::Error => writeln!(f, "error: {}", self.message)?,
+            // The word is what `--allow` takes.
+            Level::Warning => writeln!(f, "warning[{}]: {}", self.code.word(), self.message)?,
+        }
         let gutter = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
         writeln!(f, "{:gutter$}--> {}", "", self.location())?;
         if let Some(place) = &self.place {
@@ -209,8 +217,7 @@ mod tests {
     fn a_long_line_is_cut_around_the_mark() {
         let source = format!("{}wrong{}", "a".repeat(500), "b".repeat(500));
         let place = Place::new(&source, 1, 501, 5);
-        let text =
-            Mistake { file: "f".into(), place: Some(place), message: "m".into(), help: None }.to_string();
+        let text = Mistake { place: Some(place), ..Mistake::whole("f", "m", None) }.to_string();
         assert!(text.lines().all(|line| line.len() < 180), "{text}");
         let (line, mark) = (text.lines().nth(3).unwrap(), text.lines().nth(4).unwrap());
         assert_eq!(&line[mark.find('^').unwrap()..][..5], "wrong");

@@ -10,9 +10,11 @@
 //! valid: nothing downstream checks it again.
 
 pub mod check;
+pub mod code;
 mod draft;
 pub mod duration;
 pub mod file;
+pub mod lint;
 pub mod mistake;
 mod promql;
 mod read;

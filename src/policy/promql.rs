@@ -9,7 +9,7 @@ use promql_parser::parser::{Call, Expr, Offset, token};
 pub(super) const QUERY_CHARS_MAX: usize = 4096;
 
 /// What is known about a query without running it.
-pub(super) struct Query(Expr);
+pub(super) struct Query(pub(super) Expr);
 
 impl Query {
     /// Parses a query without placeholders; the error is the parser's own words.
@@ -83,10 +83,11 @@ fn can_be_negative(expr: &Expr) -> bool {
     here || children(expr).into_iter().any(can_be_negative)
 }
 
-fn children(expr: &Expr) -> Vec<&Expr> {
+/// The parts of an expression, in the order of the text.
+pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::Aggregate(aggregate) => {
-            std::iter::once(&*aggregate.expr).chain(aggregate.param.as_deref()).collect()
+            aggregate.param.as_deref().into_iter().chain(std::iter::once(&*aggregate.expr)).collect()
         }
         Expr::Unary(unary) => vec![&unary.expr],
         Expr::Binary(binary) => vec![&binary.lhs, &binary.rhs],

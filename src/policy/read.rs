@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::check::check;
+use super::code::Code;
 use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
@@ -68,7 +69,7 @@ fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Mistakes> {
         let place = Place::new(&String::from_utf8_lossy(bytes), line, column + 1, 1);
         let message = "this is not UTF-8 text".to_owned();
         let help = Some("save the file in UTF-8".to_owned());
-        Mistake { file: file.to_owned(), place: Some(place), message, help }.into()
+        Mistake { file: file.to_owned(), place: Some(place), code: Code::Syntax, message, help }.into()
     })
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::code::Code;
 use super::mistake::{Mistake, Mistakes};
 use super::read::{FILE_BYTES_MAX, Loaded, read};
 use crate::engine::facts::ApplicationFacts;
@@ -106,6 +107,7 @@ fn clash(before: &[Loaded], new: &Loaded) -> Option<Mistake> {
     let mistake = |message: String, help: &str| Mistake {
         file: new.file.clone(),
         place: new.place.clone(),
+        code: Code::Ambiguous,
         message,
         help: Some(help.to_owned()),
     };
@@ -141,7 +143,7 @@ pub(super) fn digest(files: &[SourceFile]) -> String {
 pub fn read_files(path: &Path) -> Result<Vec<SourceFile>, Mistakes> {
     let shown = path.display().to_string();
     if path.is_file() {
-        return read_file(path).map(|file| vec![file]).map_err(Mistakes::from);
+        return read_file(path).map(|file| vec![file]);
     }
     let cannot =
         |error: &io::Error| Mistake::whole(&shown, format!("cannot read the policies: {error}"), hint(error));
@@ -162,19 +164,20 @@ pub fn read_files(path: &Path) -> Result<Vec<SourceFile>, Mistakes> {
     for path in paths.into_values() {
         match read_file(&path) {
             Ok(file) => files.push(file),
-            Err(mistake) => mistakes.push(mistake),
+            Err(found) => mistakes.extend(found.iter().cloned()),
         }
     }
     Mistakes::new(mistakes).map_or(Ok(files), Err)
 }
 
-fn read_file(path: &Path) -> Result<SourceFile, Mistake> {
+fn read_file(path: &Path) -> Result<SourceFile, Mistakes> {
     let name = path.display().to_string();
-    let cannot =
-        |error: &io::Error| Mistake::whole(&name, format!("cannot read the file: {error}"), hint(error));
+    let cannot = |error: &io::Error| {
+        Mistakes::from(Mistake::whole(&name, format!("cannot read the file: {error}"), hint(error)))
+    };
     // A pipe or a device would block the daemon, or never end.
     if !fs::metadata(path).map_err(|error| cannot(&error))?.is_file() {
-        return Err(Mistake::whole(&name, "this is not a regular file", None));
+        return Err(Mistake::whole(&name, "this is not a regular file", None).into());
     }
     let mut bytes = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;

@@ -82,7 +82,7 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
                     (placeholder(&slo.query, name), help)
                 }
             };
-            report.add_inside(path, &needle, error.to_string(), help);
+            report.add_query(path, Some(&needle), error.to_string(), help);
             return None;
         }
     };
@@ -91,7 +91,12 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     let unknown: BTreeSet<&str> = template.names().filter(|name| !known.contains(name)).collect();
     for name in &unknown {
         let needle = placeholder(&slo.query, name);
-        report.add_inside(path, &needle, format!("unknown variable `{name}`"), &suggestion(name, &known));
+        report.add_query(
+            path,
+            Some(&needle),
+            format!("unknown variable `{name}`"),
+            &suggestion(name, &known),
+        );
     }
     if !unknown.is_empty() {
         return None;
@@ -117,7 +122,7 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
             } else {
                 ""
             };
-            report.add(path, format!("broken PromQL: {words}"), help);
+            report.add_query(path, None, format!("broken PromQL: {words}"), help);
             None
         }
     }
@@ -132,11 +137,8 @@ fn placeholder(query: &str, name: &str) -> String {
 
 fn sense(query: &Query, file: &PolicyFile, path: &[Step], report: &mut Report) {
     if let Some(what) = query.not_a_number() {
-        report.add(
-            path,
-            format!("the query gives {what} where one number is wanted"),
-            "wrap it, for example in `rate(…)`",
-        );
+        let message = format!("the query gives {what} where one number is wanted");
+        report.add_query(path, None, message, "wrap it, for example in `rate(…)`");
     }
     let analysis = file.analysis.duration;
     let back = query.looks_back(analysis.0);

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_saphyr::path_map::PathKey;
 use serde_saphyr::{DefaultMessageFormatter, Error, Location, MessageFormatter as _, Options};
 
-use super::check::{Finding, Step};
+use super::check::{Finding, Needle, Step};
+use super::code::Code;
 use super::draft::Draft;
 use super::file::{PolicyFile, UNKNOWN_API_VERSION};
 use super::mistake::{Mistake, Place, Position, suggestion};
@@ -70,10 +71,11 @@ pub(super) fn locate(file: &str, text: &str, reading: &Reading, findings: Vec<Fi
         let at = places.as_ref().and_then(|places| places.locations_for(&key));
         let at = at.and_then(serde_saphyr::Locations::primary_location);
         let place = at.map(|at| reading.draft.original(position(at))).map(|at| {
-            let inside = finding.needle.as_deref().and_then(|needle| place_inside(text, at, needle));
+            let inside = finding.needle.as_ref().and_then(|needle| place_inside(text, at, needle));
             inside.unwrap_or_else(|| place(text, at))
         });
-        mistakes.push(Mistake { file: file.to_owned(), place, message: finding.message, help: finding.help });
+        let Finding { code, message, help, .. } = finding;
+        mistakes.push(Mistake { file: file.to_owned(), place, code, message, help });
     }
     mistakes.sort_by_key(Mistake::order);
     mistakes
@@ -139,7 +141,8 @@ fn word_width(rest: &str, in_flow: bool) -> usize {
 }
 
 /// The place of some text inside of a value, when it stands in the file as it does in the value.
-fn place_inside(text: &str, (first, column): Position, needle: &str) -> Option<Place> {
+fn place_inside(text: &str, (first, column): Position, needle: &Needle) -> Option<Place> {
+    let mut left = needle.nth;
     for (i, line) in text.split('\n').enumerate().skip(first.saturating_sub(1)) {
         let number = i + 1;
         // A value ends at the latest where the next item of the list begins.
@@ -148,9 +151,12 @@ fn place_inside(text: &str, (first, column): Position, needle: &str) -> Option<P
         }
         let skip = if number == first { column.saturating_sub(1) } else { 0 };
         let from = line.char_indices().nth(skip).map_or(line.len(), |(byte, _)| byte);
-        if let Some(offset) = line.get(from..)?.find(needle) {
-            let column = line.get(..from + offset)?.chars().count() + 1;
-            return Some(Place::new(text, number, column, needle.chars().count()));
+        for (offset, found) in line.get(from..)?.match_indices(&needle.text) {
+            if left == 0 {
+                let column = line.get(..from + offset)?.chars().count() + 1;
+                return Some(Place::new(text, number, column, found.chars().count()));
+            }
+            left -= 1;
         }
     }
     None
@@ -221,7 +227,20 @@ fn describe(file: &str, place: Option<Place>, error: &Error) -> Mistake {
             }
         }
     };
-    Mistake { file: file.to_owned(), place, message, help }
+    Mistake { file: file.to_owned(), place, code: code(error), message, help }
+}
+
+/// The kind of the library's error.
+fn code(error: &Error) -> Code {
+    match error {
+        Error::SerdeUnknownField { .. } => Code::UnknownField,
+        Error::SerdeMissingField { .. } => Code::MissingField,
+        Error::InvalidScalar { .. } | Error::NullIntoString { .. } => Code::WrongType,
+        Error::Unexpected { expected: "mapping start" | "sequence start", .. } => Code::WrongType,
+        // What a field's own reader says.
+        Error::Message { .. } => Code::BadValue,
+        _ => Code::Syntax,
+    }
 }
 
 fn missing(field: &str) -> (String, Option<String>) {

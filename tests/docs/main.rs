@@ -1,6 +1,7 @@
 //! Files that are generated from the code, or must agree with it. `BLESS=1` writes the generated ones anew.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+mod check;
 mod cli;
 mod journal;
 mod policy;

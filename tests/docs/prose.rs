@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use lastgood::policy;
+use lastgood::policy::lint::{Assumptions, warnings};
 use serde_json::Value;
 
 use crate::{in_checkout, read};
@@ -59,6 +61,10 @@ fn policies_in_documents_are_valid() {
             }
             let name = format!("{}:{line}", path.display());
             policy::read(&name, block.as_bytes()).unwrap_or_else(|mistakes| panic!("{name}\n{mistakes}"));
+            let file = policy::SourceFile { name, bytes: block.into_bytes() };
+            let assumptions = Assumptions { scrape_interval: Duration::from_secs(15) };
+            let warned: String = warnings(&file, assumptions).iter().map(ToString::to_string).collect();
+            assert!(warned.is_empty(), "{warned}");
             seen += 1;
         }
     }

@@ -1,0 +1,99 @@
+//! The kinds of mistakes and warnings, each with the word by which programs and people know it.
+
+use serde::Serialize;
+
+/// How grave it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The policy is not taken.
+    Error,
+    /// The policy works, though probably not as it is meant.
+    Warning,
+}
+
+impl Level {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// Makes the enum of codes: word, level, and what it stands for.
+macro_rules! codes {
+    ($($level:ident $word:literal => $variant:ident: $about:literal,)*) => {
+        /// A kind of mistake or warning. Its word is stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $about] $variant,)*
+        }
+
+        impl Code {
+            /// Each of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its word.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// What it stands for, as one sentence.
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $about,)*
+                }
+            }
+
+            /// How grave it is.
+            pub fn level(self) -> Level {
+                match self {
+                    $(Self::$variant => Level::$level,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Error "unreadable" => Unreadable: "A file or a folder cannot be read, or holds no policy.",
+    Error "syntax" => Syntax: "The file is not YAML.",
+    Error "unknown-field" => UnknownField: "A field that no policy has.",
+    Error "missing-field" => MissingField: "A field that every policy must have is not there.",
+    Error "wrong-type" => WrongType: "A value of another kind than the field takes.",
+    Error "bad-value" => BadValue: "A value that could never work.",
+    Error "bad-query" => BadQuery: "PromQL that cannot be run, or that gives no number.",
+    Error "ambiguous" => Ambiguous: "Two policies that cannot be told apart.",
+    Warning "short-window" => ShortWindow: "A rate over fewer than four scrapes: one missed scrape, and there is no value.",
+    Warning "fast-interval" => FastInterval: "Measurements that come faster than scrapes see the same samples several times.",
+    Warning "no-traffic" => NoTraffic: "A ratio without a value while its numerator matches no series, as before the first error.",
+    Warning "no-error-budget" => NoErrorBudget: "An objective of 100 %: a single failed request is a failed measurement.",
+    Warning "several-series" => SeveralSeries: "A query that gives several series where one number is wanted.",
+    Warning "never-matches" => NeverMatches: "An operation on two sides with different labels has no result.",
+    Warning "no-value-when-false" => NoValueWhenFalse: "A comparison without `bool`, or `absent()`, gives nothing while it is false, which is inconclusive.",
+    Warning "compared-with-itself" => ComparedWithItself: "A comparison with a past that is soon the time after the change.",
+    Warning "coarse-subquery" => CoarseSubquery: "A subquery that is evaluated too seldom to see what lies between.",
+    Warning "rate-of-aggregate" => RateOfAggregate: "The rate of a sum: when one pod restarts the sum falls, which counts as a reset of all.",
+    Warning "rate-of-gauge" => RateOfGauge: "A rate of what falls as it rises: each fall counts as a reset.",
+    Warning "delta-of-counter" => DeltaOfCounter: "The difference of a counter, which falls to zero when a pod restarts.",
+    Warning "counter-without-rate" => CounterWithoutRate: "A counter by itself, which only ever grows until a pod restarts.",
+    Warning "quantile-without-le" => QuantileWithoutLe: "The quantile of a histogram whose buckets were added up.",
+    Warning "quantile-out-of-range" => QuantileOutOfRange: "A quantile that is not between 0 and 1 is infinite.",
+}
+
+impl std::str::FromStr for Code {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let words: Vec<&str> = Self::ALL.iter().map(|code| code.word()).collect();
+        let found = Self::ALL.iter().find(|code| code.word() == word).copied();
+        found.ok_or_else(|| match super::mistake::nearest(word, words) {
+            Some(candidate) => format!("did you mean `{candidate}`?"),
+            None => "docs/reference/check.md lists them".to_owned(),
+        })
+    }
+}

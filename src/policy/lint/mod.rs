@@ -1,0 +1,154 @@
+//! What works, though probably not as it is meant: the usual mistakes in queries. Pure; places are added by the reader.
+//!
+//! A warning that is wrong now and then teaches people to pass over all of them. So each rule here asks for a sure sign.
+
+mod marks;
+mod query;
+mod ratio;
+mod series;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use promql_parser::parser::{Expr, VectorSelector};
+
+use self::marks::Marks;
+use super::check::{Needle, Report, Step, keys};
+use super::code::Code;
+use super::file::{PolicyFile, Slo};
+use super::mistake::Mistake;
+use super::promql::{Query, children};
+use super::set::SourceFile;
+use super::structure;
+use crate::engine::template::{BUILT_IN, Template};
+
+/// What cannot be read from a policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Assumptions {
+    /// How long between two scrapes of the metrics that the queries read.
+    pub scrape_interval: Duration,
+}
+
+/// Endings of the names of counters, and of a histogram's parts, which are counters too.
+const COUNTER_ENDINGS: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
+
+/// Levels of a query that is looked at; nobody reads a deeper one, and it would exhaust the stack.
+const DEPTH_MAX: usize = 100;
+
+/// Warns of what a file's queries probably do not mean; a file whose structure is broken gets none.
+pub fn warnings(file: &SourceFile, assumptions: Assumptions) -> Vec<Mistake> {
+    let Ok(text) = std::str::from_utf8(&file.bytes) else { return Vec::new() };
+    let reading = structure::read(&file.name, text);
+    let Some(policy) = &reading.policy else { return Vec::new() };
+    let mut report = Report::default();
+    intervals(policy, assumptions, &mut report);
+    for (i, slo) in policy.slos.iter().enumerate() {
+        lint(policy, i, slo, assumptions, &mut report);
+    }
+    structure::locate(&file.name, text, &reading, report.findings())
+}
+
+fn intervals(policy: &PolicyFile, assumptions: Assumptions, report: &mut Report) {
+    let (interval, scrapes) = (policy.analysis.interval.0, assumptions.scrape_interval);
+    if !policy.slos.is_empty() && interval < scrapes {
+        let message = format!(
+            "a measurement each {}, and a scrape each {} only: one scrape is measured several times",
+            shown(interval),
+            shown(scrapes)
+        );
+        let help = format!(
+            "write `interval: {}`, or tell `--scrape-interval` if scrapes come more often",
+            shown(scrapes)
+        );
+        report.warn(&keys(&["analysis", "interval"]), Code::FastInterval, None, message, &help);
+    }
+}
+
+fn lint(policy: &PolicyFile, index: usize, slo: &Slo, assumptions: Assumptions, report: &mut Report) {
+    let Some(query) = parsed(policy, slo) else { return };
+    let marks = Marks::find(&query.0, &slo.query);
+    let path =
+        |field: &str| vec![Step::Key("slos".to_owned()), Step::Index(index), Step::Key(field.to_owned())];
+    let mut lint = Lint {
+        policy,
+        slo,
+        assumptions,
+        marks,
+        path: path("query"),
+        limits: [path("min"), path("max")],
+        report,
+    };
+    lint.query(&query.0);
+}
+
+/// The query, filled in as for the check; one that does not parse is a mistake, which is told elsewhere.
+fn parsed(policy: &PolicyFile, slo: &Slo) -> Option<Query> {
+    let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
+    values.extend(policy.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let text = Template::parse(&slo.query).ok()?.render(&values).ok()?;
+    Query::parse(&text).ok().filter(|query| !is_deeper(&query.0, DEPTH_MAX))
+}
+
+/// One query with all that is needed to judge it.
+struct Lint<'a> {
+    policy: &'a PolicyFile,
+    slo: &'a Slo,
+    assumptions: Assumptions,
+    marks: Marks,
+    path: Vec<Step>,
+    /// The ways to `min` and `max`.
+    limits: [Vec<Step>; 2],
+    report: &'a mut Report,
+}
+
+impl Lint<'_> {
+    /// Warns at a part of the query.
+    fn warn(&mut self, part: &Expr, code: Code, message: impl Into<String>, help: &str) {
+        let needle = self.marks.of(part).and_then(|at| Needle::at(&self.slo.query, at));
+        self.report.warn(&self.path, code, needle, message.into(), help);
+    }
+
+    /// Warns at the first mention of a metric.
+    fn warn_at_metric(&mut self, metric: &str, code: Code, message: String, help: &str) {
+        let needle = self.slo.query.find(metric).map(|_| Needle::first(metric));
+        self.report.warn(&self.path, code, needle, message, help);
+    }
+}
+
+/// Whether an expression is nested deeper than this.
+fn is_deeper(expr: &Expr, levels: usize) -> bool {
+    levels == 0 || children(expr).into_iter().any(|child| is_deeper(child, levels - 1))
+}
+
+/// The expression without the brackets around it.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Paren(paren) => bare(&paren.expr),
+        other => other,
+    }
+}
+
+/// The number, if the expression is one.
+fn number(expr: &Expr) -> Option<f64> {
+    match bare(expr) {
+        Expr::NumberLiteral(number) => Some(number.val),
+        _ => None,
+    }
+}
+
+/// All selectors of an expression, from the left.
+fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
+    match expr {
+        Expr::VectorSelector(selector) => vec![selector],
+        Expr::MatrixSelector(matrix) => vec![&matrix.vs],
+        other => children(other).into_iter().flat_map(selectors).collect(),
+    }
+}
+
+/// A duration as people write it.
+fn shown(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}
+
+#[cfg(test)]
+mod tests;
