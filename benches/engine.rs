@@ -30,7 +30,8 @@ use lastgood::engine::facts::{
     Revision, RolloutFacts, Source, SourceKind, SyncStatus, WorkloadFacts, WorkloadKind, WorkloadRef,
 };
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Rule, Slo,
+    Strikes,
 };
 use lastgood::engine::template::Template;
 
@@ -155,13 +156,14 @@ fn policy() -> Policy {
             oom_kill: true,
         },
         sync_failed_attempts: 2,
-        slos: vec![Slo {
-            name: "errors".into(),
-            query: Template::parse("errors{app=\"{{ application }}\"}").unwrap(),
-            objective: Objective::Max(0.05),
-            failures: 3,
-            of: 5,
-        }],
+        slos: vec![Slo::new(
+            "errors",
+            Template::parse("errors{app=\"{{ application }}\"}").unwrap(),
+            Rule::Threshold { objective: Objective::Max(0.05), strikes: Strikes { failures: 3, of: 5 } },
+        )],
+        warm_up: Duration::ZERO,
+        baseline: seconds(600),
+        false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
         prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
         rollback: RollbackRules {

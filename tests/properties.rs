@@ -18,8 +18,9 @@ use jiff::Timestamp;
 use lastgood::engine::action::Action;
 use lastgood::engine::event::Event;
 use lastgood::engine::facts::{Gap, Reading};
-use lastgood::engine::judge::threshold::{Tally, judge, measure};
+use lastgood::engine::judge::slo::{Case, SloJudgement, judge};
 use lastgood::engine::laws;
+use lastgood::engine::samples::{Labels, Lines, Sample};
 use proptest::prelude::*;
 
 use moves::any_history;
@@ -111,36 +112,35 @@ proptest! {
         shuffled in any::<prop::sample::Index>(),
     ) {
         let slo = world::policy(false).slos.remove(0);
-        let mut measurements: Vec<_> = readings
-            .iter()
-            .zip(0..)
-            .map(|(reading, i)| measure(slo.objective, Timestamp::from_second(i).unwrap(), reading.clone()))
-            .collect();
-        let tally = |measurements: &[_]| {
-            let mut tally = Tally::default();
-            for one in measurements {
-                tally.add(Clone::clone(one), slo.of);
+        let sample = |i, reading: &Reading| Sample::new(Timestamp::from_second(i).unwrap(), reading.clone());
+        let mut samples: Vec<_> = (0..).zip(&readings).map(|(i, reading)| sample(i, reading)).collect();
+        let lines = |samples: &[Sample]| {
+            let mut lines = Lines::default();
+            for one in samples {
+                lines.add(&Labels::new(), one.clone(), 2);
             }
-            tally
+            lines
         };
-        let before = tally(&[measure(slo.objective, Timestamp::UNIX_EPOCH, Reading::Value(0.0))]);
-        let in_order = judge(&slo, &before, &tally(&measurements));
-        if !measurements.is_empty() {
-            let at = shuffled.index(measurements.len());
-            measurements.rotate_left(at);
+        let before = lines(&[sample(0, &Reading::Value(0.0))]);
+        let judged = |samples: &[Sample]| judge(&Case { slo: &slo, before: &before, after: &lines(samples) });
+        let in_order = judged(&samples);
+        if !samples.is_empty() {
+            let at = shuffled.index(samples.len());
+            samples.rotate_left(at);
         }
-        prop_assert_eq!(in_order, judge(&slo, &before, &tally(&measurements)));
+        prop_assert_eq!(in_order, judged(&samples));
     }
 
     #[test]
     fn silence_never_convicts_and_never_makes_good(count in 0_i64..20, gap in moves::any_gap()) {
         let slo = world::policy(false).slos.remove(0);
-        let mut after = Tally::default();
+        let mut after = Lines::default();
         for i in 0..count {
-            after.add(measure(slo.objective, Timestamp::from_second(i).unwrap(), Reading::Gap(Gap::clone(&gap))), slo.of);
+            let sample = Sample::new(Timestamp::from_second(i).unwrap(), Reading::Gap(Gap::clone(&gap)));
+            after.add(&Labels::new(), sample, 2);
         }
-        let judged = judge(&slo, &after, &after);
-        prop_assert!(matches!(judged, lastgood::engine::judge::threshold::SloJudgement::Open(_)), "{judged:?}");
+        let judged = judge(&Case { slo: &slo, before: &after, after: &after });
+        prop_assert!(matches!(judged, SloJudgement::Open(_)), "{judged:?}");
     }
 }
 

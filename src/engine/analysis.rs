@@ -12,7 +12,7 @@ use super::forge::ProposedPart;
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
 use super::judge::sync::Attempts;
-use super::judge::threshold::Tally;
+use super::samples::Lines;
 use super::time::later;
 
 /// Everything that is kept for one application: what lasts (`state`) and what the watches bring again (`seen`).
@@ -33,7 +33,7 @@ pub struct Seen {
     pub rollout: Option<RolloutFacts>,
 }
 
-/// What lasts over a restart. Bounded: the lists have limits, and tallies hold what a policy's rules look at.
+/// What lasts over a restart. Bounded: the lists have limits, and lines hold what a policy's rules look at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppState {
@@ -263,9 +263,9 @@ pub struct Analysis {
     /// Since when Argo CD calls the application Degraded without a break.
     pub degraded_since: Option<Timestamp>,
     /// Measurements of the time before, by SLO.
-    pub before: BTreeMap<String, Tally>,
+    pub before: BTreeMap<String, Lines>,
     /// Measurements since, by SLO.
-    pub after: BTreeMap<String, Tally>,
+    pub after: BTreeMap<String, Lines>,
     /// Rounds of measurements sent.
     pub round: u32,
     /// When the next one is due.
@@ -386,7 +386,7 @@ pub struct Recovering {
     /// Since when it is watched, without a long break in between.
     pub since: Timestamp,
     /// Measurements since, by SLO.
-    pub after: BTreeMap<String, Tally>,
+    pub after: BTreeMap<String, Lines>,
     /// Rounds of measurements sent.
     pub round: u32,
     /// When the next one is due.

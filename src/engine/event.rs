@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::action::{Relation, RevertOutcome, Round};
+use super::action::{Relation, RevertOutcome, Round, SloQuery};
 use super::facts::{ApplicationFacts, HistoryEntry, Reading, RolloutFacts};
 use super::forge::PullRequest;
 
@@ -58,4 +58,11 @@ pub struct SloAnswer {
     pub at: Timestamp,
     /// The value or why there is none.
     pub reading: Reading,
+}
+
+impl SloAnswer {
+    /// What a query gave at a time.
+    pub fn new(query: &SloQuery, at: Timestamp, reading: Reading) -> Self {
+        Self { slo: query.slo.clone(), at, reading }
+    }
 }

@@ -90,6 +90,9 @@ pub(crate) fn policy() -> Policy {
         },
         sync_failed_attempts: 2,
         slos: Vec::new(),
+        warm_up: Duration::ZERO,
+        baseline: seconds(600),
+        false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
         prometheus: None,
         rollback: RollbackRules {

@@ -18,6 +18,7 @@ pub mod origin;
 pub mod policy;
 pub mod refusal;
 pub mod rendering;
+pub mod samples;
 pub mod template;
 pub mod time;
 pub mod why;

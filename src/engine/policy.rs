@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::forge::{ForgeRules, ProposalRules};
-use super::template::Template;
+
+mod slo;
+
+pub use slo::{BurnRate, Comparison, Objective, Rule, Series, Slo, Strikes, Windows, Worse};
 
 /// The rules that hold for an application.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,12 @@ pub struct Policy {
     pub sync_failed_attempts: u32,
     /// The SLO queries.
     pub slos: Vec<Slo>,
+    /// How long after the start of the sync values do not count yet.
+    pub warm_up: Duration,
+    /// How much of the time before the sync comparisons look at.
+    pub baseline: Duration,
+    /// How often, at most, an analysis of an innocent change may convict by statistics.
+    pub false_rollback_rate: f64,
     /// The policy's own variables for queries.
     pub variables: BTreeMap<String, String>,
     /// Where SLO queries are sent; always there when `slos` is not empty.
@@ -63,37 +72,6 @@ pub struct RolloutRules {
     pub restarts: u32,
     /// Whether one container killed for memory convicts at once.
     pub oom_kill: bool,
-}
-
-/// One SLO query with its objective.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Slo {
-    /// Its name within the policy.
-    pub name: String,
-    /// The `PromQL`, with its placeholders.
-    pub query: Template,
-    /// What a good value is.
-    pub objective: Objective,
-    /// Failing measurements that convict …
-    pub failures: u32,
-    /// … among this many of the latest.
-    pub of: u32,
-}
-
-/// What a good value is; both limits are themselves good.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Objective {
-    /// At most this.
-    Max(f64),
-    /// At least this.
-    Min(f64),
-    /// Between the two.
-    Between {
-        /// At least this.
-        min: f64,
-        /// At most this.
-        max: f64,
-    },
 }
 
 /// A Prometheus server, or one that speaks its API.

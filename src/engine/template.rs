@@ -1,9 +1,14 @@
-//! `PromQL` with placeholders: `{{ application }}`, `{{ namespace }}`, `{{ revision }}` and the policy's own variables.
+//! `PromQL` with placeholders: `{{ application }}`, `{{ namespace }}`, `{{ revision }}` and the policy's own variables, and
+//! `[{{ window }}]`, which a rule of several windows fills in.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The names that are always there.
 pub const BUILT_IN: [&str; 3] = ["application", "namespace", "revision"];
+
+/// The placeholder of a time range.
+pub const WINDOW: &str = "window";
 
 /// A parsed query template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +20,7 @@ pub struct Template {
 enum Part {
     Text(String),
     Name(String),
+    Window,
 }
 
 /// Why a template cannot be used.
@@ -26,6 +32,9 @@ pub enum TemplateError {
     /// A placeholder that is not one plain name.
     #[error("`{{{{ {0} }}}}` is not a variable name: use letters, digits and `_`")]
     BadName(String),
+    /// A time range outside of square brackets.
+    #[error("`{{{{ window }}}}` must stand inside `[…]`")]
+    NoRange,
     /// A placeholder outside of a quoted string, where a value could change the query's meaning.
     #[error("`{{{{ {0} }}}}` must stand inside a quoted string")]
     NotQuoted(String),
@@ -35,13 +44,14 @@ impl Template {
     /// Parses the text of a query.
     ///
     /// Placeholders may stand only inside a double- or single-quoted `PromQL` string, so that no value, however
-    /// strange, can become anything but part of that string.
+    /// strange, can become anything but part of that string; the window, which is always a duration, inside `[…]` only.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut quote: Option<char> = None;
         let mut escaped = false;
         let mut comment = false;
+        let mut range = false;
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
             if !comment && let Some(inner) = rest.strip_prefix("{{") {
@@ -50,11 +60,14 @@ impl Template {
                 if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                     return Err(TemplateError::BadName(name.to_owned()));
                 }
-                if !matches!(quote, Some('"' | '\'')) {
-                    return Err(TemplateError::NotQuoted(name.to_owned()));
-                }
+                let part = match quote {
+                    Some('"' | '\'') => Part::Name(name.to_owned()),
+                    None if range && name == WINDOW => Part::Window,
+                    None if name == WINDOW => return Err(TemplateError::NoRange),
+                    _ => return Err(TemplateError::NotQuoted(name.to_owned())),
+                };
                 parts.push(Part::Text(std::mem::take(&mut plain)));
-                parts.push(Part::Name(name.to_owned()));
+                parts.push(part);
                 escaped = false;
                 rest = after;
                 continue;
@@ -67,6 +80,7 @@ impl Template {
                 (Some(_), _) if escaped => escaped = false,
                 (Some(_), '\\') => escaped = true,
                 (Some(q), _) if q == c => quote = None,
+                (None, '[' | ']') => range = c == '[',
                 (None | Some(_), _) => {}
             }
             plain.push(c);
@@ -80,12 +94,17 @@ impl Template {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Name(name) => Some(name.as_str()),
-            Part::Text(_) => None,
+            Part::Text(_) | Part::Window => None,
         })
     }
 
+    /// Whether a time range is to be filled in.
+    pub fn has_window(&self) -> bool {
+        self.parts.contains(&Part::Window)
+    }
+
     /// Fills the placeholders in; a name without a value is given back as the error.
-    pub fn render(&self, values: &BTreeMap<&str, &str>) -> Result<String, String> {
+    pub fn render(&self, values: &BTreeMap<&str, &str>, window: Option<Duration>) -> Result<String, String> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -94,9 +113,21 @@ impl Template {
                     Some(value) => escape(value, &mut out),
                     None => return Err(name.clone()),
                 },
+                Part::Window => match window {
+                    Some(window) => out.push_str(&duration(window)),
+                    None => return Err(WINDOW.to_owned()),
+                },
             }
         }
         Ok(out)
+    }
+}
+
+/// A duration as `PromQL` writes it.
+fn duration(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
     }
 }
 
@@ -126,7 +157,7 @@ mod tests {
 
     fn check(template: &str, value: &str, expected: &str) {
         let values = BTreeMap::from([("application", value)]);
-        let got = Template::parse(template).map_err(|e| e.to_string()).and_then(|t| t.render(&values));
+        let got = Template::parse(template).map_err(|e| e.to_string()).and_then(|t| t.render(&values, None));
         assert_eq!(got.unwrap_or_else(|e| format!("error: {e}")), expected, "{template} with {value}");
     }
 
@@ -141,6 +172,23 @@ mod tests {
         check(r#"up{app='{{ application }}'}"#, "it's", r"up{app='it\x27s'}");
         check(r#"up{app="{{ application }}"}"#, "a\\b\nc", r#"up{app="a\\b\nc"}"#);
         check("up # {{ not a placeholder\n", "x", "up # {{ not a placeholder\n");
+    }
+
+    #[test]
+    fn a_window_stands_in_brackets() {
+        let check = |template: &str, window: u64, expected: &str| {
+            let parsed = Template::parse(template).map_err(|e| e.to_string());
+            let got = parsed.and_then(|t| t.render(&BTreeMap::new(), Some(Duration::from_millis(window))));
+            assert_eq!(got.unwrap_or_else(|e| format!("error: {e}")), expected, "{template}");
+        };
+        check("rate(x[{{ window }}])", 300_000, "rate(x[300s])");
+        check("rate(x[{{window}}:15s])", 1500, "rate(x[1500ms:15s])");
+        let no_range = "error: `{{ window }}` must stand inside `[…]`";
+        check("rate(x[5m]) * {{ window }}", 1000, no_range);
+        check("{{ window }}", 1000, no_range);
+        check("x[{{ application }}]", 1000, "error: `{{ application }}` must stand inside a quoted string");
+        // In a string it is a name like others.
+        check(r#"up{a="[{{ window }}]"}"#, 1000, "error: window");
     }
 
     #[test]

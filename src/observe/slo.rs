@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use self::answer::number;
 pub use self::range::{Labels, RangeSeries};
 use self::server::Server;
-use crate::engine::action::{MeasureOrder, SloQuery, When};
+use crate::engine::action::{MeasureOrder, When};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
 use crate::engine::policy::Prometheus;
@@ -44,8 +44,8 @@ impl Slos {
         now: Timestamp,
     ) -> Vec<SloAnswer> {
         let asked = order.queries.iter().map(|query| async move {
-            let SloQuery { slo, promql } = query;
-            let answer = |(at, reading)| SloAnswer { slo: slo.clone(), at, reading };
+            let promql = &query.promql;
+            let answer = |(at, reading)| SloAnswer::new(query, at, reading);
             match order.when {
                 When::Now => vec![answer((now, self.query(prometheus, promql, None).await))],
                 When::Range { from, to, step } => {

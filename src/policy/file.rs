@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
-pub use super::words::{AutoMerge, ForgeKind, Mode, OnConflict, OnNewerChange, OnProtected, SharedFiles};
+pub use super::words::{
+    AutoMerge, ForgeKind, Mode, OnConflict, OnNewerChange, OnProtected, SharedFiles, TrueIs,
+};
 
 /// The format that this version reads.
 pub const API_VERSION: &str = "lastgood.dev/v1alpha1";
@@ -31,7 +33,7 @@ pub struct PolicyFile {
     /// Names of your own for use in queries, as `{{ name }}`.
     #[serde(default, deserialize_with = "or_default")]
     pub variables: BTreeMap<String, String>,
-    /// Queries with limits; without any, only the rollout and the sync are judged.
+    /// Queries with rules; without any, only the rollout and the sync are judged.
     #[serde(default, deserialize_with = "or_default")]
     pub slos: Vec<Slo>,
     /// When the sync operation itself convicts a change.
@@ -126,7 +128,7 @@ fn five_seconds() -> Span {
     Span::secs(5)
 }
 
-/// One query with its limits.
+/// One query with its rule: limits (`max`, `min`) or an answer that is bad (`trueIs`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slo {
@@ -141,20 +143,26 @@ pub struct Slo {
     /// The smallest good value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
+    /// What 1 means, for a query that answers a question with 0 or 1: `bad` or `good`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub true_is: Option<TrueIs>,
     /// How many measurements must fail; `3` by default.
-    #[serde(default = "three")]
-    pub failures: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
     /// Among how many of the latest; `5` by default.
-    #[serde(default = "five")]
-    pub of: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u32>,
+}
+
+impl Slo {
+    /// How many measurements must fail, among how many.
+    pub fn strikes(&self) -> (u32, u32) {
+        (self.failures.unwrap_or(3), self.of.unwrap_or(5))
+    }
 }
 
 fn three() -> u32 {
     3
-}
-
-fn five() -> u32 {
-    5
 }
 
 /// When the sync operation itself convicts a change.

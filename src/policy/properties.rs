@@ -35,8 +35,9 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                     name: format!("{name}{i}"),
                     min: (more % 2 == 0).then_some(a.min(b)),
                     max: (more % 2 == 1 || more % 3 == 0).then_some(a.max(b)),
-                    failures,
-                    of: failures + more,
+                    true_is: None,
+                    failures: Some(failures),
+                    of: Some(failures + more),
                 })
                 .collect();
             PolicyFile {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::check::check;
 use super::code::Code;
@@ -12,7 +13,7 @@ use super::structure;
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
     GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, Prometheus, RevertRules,
-    RollbackRules, RolloutRules, SharedFiles, Slo,
+    RollbackRules, RolloutRules, Rule, SharedFiles, Slo, Strikes,
 };
 use crate::engine::template::Template;
 
@@ -104,6 +105,9 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
         },
         sync_failed_attempts: file.sync.failed_attempts,
         slos: file.slos.iter().map(slo).collect::<Result<_, _>>()?,
+        warm_up: Duration::ZERO,
+        baseline: Duration::from_secs(3600),
+        false_rollback_rate: 0.001,
         variables: file.variables.clone(),
         prometheus: file.prometheus.as_ref().map(|prometheus| Prometheus {
             url: prometheus.url.trim_end_matches('/').to_owned(),
@@ -175,12 +179,17 @@ fn forge(forge: &file::Forge) -> ForgeRules {
 }
 
 fn slo(slo: &file::Slo) -> Result<Slo, String> {
-    let objective = match (slo.min, slo.max) {
-        (None, Some(max)) => Objective::Max(max),
-        (Some(min), None) => Objective::Min(min),
-        (Some(min), Some(max)) => Objective::Between { min, max },
-        (None, None) => return Err(format!("slo `{}` has no limit", slo.name)),
-    };
     let query = Template::parse(&slo.query).map_err(|error| error.to_string())?;
-    Ok(Slo { name: slo.name.clone(), query, objective, failures: slo.failures, of: slo.of })
+    let (failures, of) = slo.strikes();
+    let strikes = Strikes { failures, of };
+    let rule = match (slo.min, slo.max, slo.true_is) {
+        (None, Some(max), None) => Rule::Threshold { objective: Objective::Max(max), strikes },
+        (Some(min), None, None) => Rule::Threshold { objective: Objective::Min(min), strikes },
+        (Some(min), Some(max), None) => {
+            Rule::Threshold { objective: Objective::Between { min, max }, strikes }
+        }
+        (None, None, Some(answer)) => Rule::Boolean { true_is_bad: answer == file::TrueIs::Bad, strikes },
+        _ => return Err(format!("slo `{}` has no rule, or several", slo.name)),
+    };
+    Ok(Slo::new(slo.name.clone(), query, rule))
 }

@@ -8,7 +8,7 @@ use super::check::{Report, Step, keys, short_text};
 use super::file::{PolicyFile, Slo};
 use super::mistake::suggestion;
 use super::promql::{QUERY_CHARS_MAX, Query};
-use crate::engine::template::{BUILT_IN, Template, TemplateError};
+use crate::engine::template::{BUILT_IN, Template, TemplateError, WINDOW};
 
 /// Measurements that an SLO may look at; they are kept in the state object, which is bounded.
 const OF_MAX: u32 = 100;
@@ -42,7 +42,7 @@ pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
 }
 
 fn strikes(slo: &Slo, file: &PolicyFile, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
-    let Slo { failures, of, .. } = *slo;
+    let (failures, of) = slo.strikes();
     if failures == 0 {
         report.add(&at("failures"), "`failures` is 0: every change would be convicted", "at least 1");
     }
@@ -77,6 +77,7 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
             let (needle, help) = match &error {
                 TemplateError::Unclosed => (last.to_owned(), "close it with `}}`"),
                 TemplateError::BadName(name) => (placeholder(&slo.query, name), ""),
+                TemplateError::NoRange => (placeholder(&slo.query, WINDOW), "write `[{{ window }}]`"),
                 TemplateError::NotQuoted(name) => {
                     let help = "put it between double quotes, where no value can change the query's meaning";
                     (placeholder(&slo.query, name), help)
@@ -103,7 +104,13 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     }
     let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
     values.extend(file.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let text = template.render(&values).ok()?;
+    if template.has_window() {
+        let needle = placeholder(&slo.query, WINDOW);
+        let message = "the slo has no windows to fill in";
+        report.add_query(path, Some(&needle), message.to_owned(), "write a duration, such as `[1m]`");
+        return None;
+    }
+    let text = template.render(&values, None).ok()?;
     if text.chars().count() > QUERY_CHARS_MAX {
         report.add(path, "the query is too long", format!("at most {QUERY_CHARS_MAX} characters"));
         return None;
@@ -153,13 +160,17 @@ fn sense(query: &Query, file: &PolicyFile, path: &[Step], report: &mut Report) {
 
 fn limits(slo: &Slo, query: Option<&Query>, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
     let (min, max) = (slo.min, slo.max);
-    if min.is_none() && max.is_none() {
+    if min.is_none() && max.is_none() && slo.true_is.is_none() {
         let message = format!("the slo `{}` has no limit", slo.name);
         report.add(
             &at("query"),
             message,
-            "add `max:` (the greatest good value), `min:` (the smallest), or both",
+            "add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1",
         );
+    }
+    if slo.true_is.is_some() && (min.is_some() || max.is_some()) {
+        let message = format!("the slo `{}` has limits, and an answer that is 0 or 1", slo.name);
+        report.add(&at("trueIs"), message, "give one or the other");
     }
     let mut usable = true;
     for (field, value) in [("min", min), ("max", max)] {

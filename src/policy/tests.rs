@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::read;
-use crate::engine::policy::Objective;
+use crate::engine::policy::{Objective, Rule, Strikes};
 
 /// A good policy up to its `slos`.
 const HEAD: &str = "apiVersion: lastgood.dev/v1alpha1
@@ -238,8 +238,14 @@ fn slos_and_their_counts() {
     check_lines(
         &slo("of: 4"),
         &[
-            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both",
+            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1",
         ],
+    );
+    check_lines(&slo("trueIs: bad"), &[]);
+    check_lines(&slo("trueIs: bda"), &["p:6:35: unknown answer `bda`; did you mean `bad`?"]);
+    check_lines(
+        &slo("trueIs: bad, max: 1"),
+        &["p:6:35: the slo `a` has limits, and an answer that is 0 or 1; give one or the other"],
     );
     check_lines(
         "prometheus: { url: http://p }\nslos:\n  - { name: a, query: up, max: 1 }\n  - { name: a, query: up, max: 1 }\n  - { name: '', query: '', max: 1 }",
@@ -274,6 +280,14 @@ fn queries() {
     );
     check_query("rate(x[5m]) / avg_over_time(rate(x[5m])[1h:5m] offset 1d)", &[]);
     check_query("delta(x[5m]) or -x", &[]);
+    check_query(
+        "rate(x[{{ window }}])",
+        &["p:8:19: the slo has no windows to fill in; write a duration, such as `[1m]`"],
+    );
+    check_query(
+        "rate(x[1m]) > {{ window }}",
+        &["p:8:26: `{{ window }}` must stand inside `[…]`; write `[{{ window }}]`"],
+    );
     check_query(
         "rate(up)",
         &["p:8:12: broken PromQL: expected type matrix in call to function 'rate', got vector"],
@@ -427,7 +441,8 @@ fn defaults_are_those_of_the_reference() {
         (300, 15, 2)
     );
     let slo = &policy.slos[0];
-    assert_eq!((slo.failures, slo.of, slo.objective), (3, 5, Objective::Between { min: 0.0, max: 1.0 }));
+    let (objective, strikes) = (Objective::Between { min: 0.0, max: 1.0 }, Strikes { failures: 3, of: 5 });
+    assert_eq!(slo.rule, Rule::Threshold { objective, strikes });
     assert_eq!(policy.prometheus.as_ref().unwrap().url, "http://p");
     assert_eq!(policy.git.author_name, "lastgood");
     assert_eq!(policy.rollback.revert, crate::engine::policy::RevertRules::default());

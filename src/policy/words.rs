@@ -51,6 +51,15 @@ words! {
 }
 
 words! {
+    /// What it means that a query answers 1.
+    TrueIs, "answer":
+    /// Something is wrong.
+    "bad" => Bad,
+    /// All is well.
+    "good" => Good,
+}
+
+words! {
     /// What to do where later commits changed the same lines.
     #[derive(Default)]
     OnConflict, "word":

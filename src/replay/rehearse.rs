@@ -59,7 +59,7 @@ pub trait Samples {
 
 impl<F: Fn(&SloQuery, Timestamp) -> Reading> Samples for F {
     fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
-        vec![SloAnswer { slo: query.slo.clone(), at, reading: self(query, at) }]
+        vec![SloAnswer::new(query, at, self(query, at))]
     }
 }
 
@@ -259,15 +259,15 @@ mod tests {
     use crate::engine::facts::Gap;
     use crate::engine::fixture;
     use crate::engine::judge::Signal;
-    use crate::engine::policy::{Objective, Slo};
+    use crate::engine::policy::{Objective, Rule, Slo, Strikes};
     use crate::engine::template::Template;
 
     /// At most 0.05, three of five, a measurement each ten seconds, for a minute.
     fn policy() -> Policy {
         let query = Template::parse(r#"errors{app="{{ application }}",rev="{{ revision }}"}"#).unwrap();
-        let objective = Objective::Max(0.05);
-        let slo = Slo { name: "errors".into(), query, objective, failures: 3, of: 5 };
-        Policy { slos: vec![slo], ..fixture::policy() }
+        let strikes = Strikes { failures: 3, of: 5 };
+        let rule = Rule::Threshold { objective: Objective::Max(0.05), strikes };
+        Policy { slos: vec![Slo::new("errors", query, rule)], ..fixture::policy() }
     }
 
     fn pretence() -> Pretence {

@@ -103,6 +103,7 @@ fn kind(type_: &str, is_section: bool) -> &'static str {
         "SharedFiles" => "`hold`, `revert` or `pull-request`",
         "OnProtected" => "`pull-request` or `hold`",
         "AutoMerge" => "`merge`, `squash` or `rebase`",
+        "TrueIs" => "`bad` or `good`",
         "ForgeKind" => "`github`, `gitlab` or `gitea`",
         "u32" => "whole number",
         "f64" => "number",

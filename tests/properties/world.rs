@@ -20,7 +20,8 @@ use lastgood::engine::forge::{
     ForgeRules, ProposalRules, ProposedPart, PullRequest, PullRequestState, WithdrawOrder,
 };
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Slo,
+    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Rule, Slo,
+    Strikes,
 };
 use lastgood::engine::template::Template;
 
@@ -28,12 +29,9 @@ use crate::moves::{Application, Move, Outcome, Rollout, What};
 
 pub(crate) fn policy(dry_run: bool) -> Policy {
     let seconds = Duration::from_secs;
-    let slo = |name: &str, failures, of| Slo {
-        name: name.into(),
-        query: Template::parse("up").unwrap(),
-        objective: Objective::Max(0.05),
-        failures,
-        of,
+    let slo = |name: &str, failures, of| {
+        let rule = Rule::Threshold { objective: Objective::Max(0.05), strikes: Strikes { failures, of } };
+        Slo::new(name, Template::parse("up").unwrap(), rule)
     };
     Policy {
         name: "shop".into(),
@@ -51,6 +49,9 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
         },
         sync_failed_attempts: 2,
         slos: vec![slo("errors", 2, 2)],
+        warm_up: Duration::ZERO,
+        baseline: seconds(600),
+        false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
         prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
         rollback: RollbackRules {

@@ -11,7 +11,7 @@ use lastgood::engine::facts::{
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
-    SharedFiles, Slo,
+    Rule, SharedFiles, Slo, Strikes,
 };
 use lastgood::engine::template::Template;
 
@@ -38,6 +38,9 @@ pub fn policy() -> Policy {
         },
         sync_failed_attempts: 2,
         slos: Vec::new(),
+        warm_up: Duration::ZERO,
+        baseline: seconds(600),
+        false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
         prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
         rollback: RollbackRules {
@@ -360,13 +363,22 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
     let long = |word: &str| time(word).ok_or_else(|| format!("`{word}` is not a time"));
     let many = |word: &str| word.parse::<u32>().map_err(|_| format!("`{word}` is not a number"));
     match rule {
-        ["slo", name, "at", "most", max, "failures", failures, "of", of] => policy.slos.push(Slo {
-            name: (*name).to_owned(),
-            query: Template::parse(name).map_err(|e| e.to_string())?,
-            objective: Objective::Max(max.parse().map_err(|_| "not a number")?),
-            failures: many(failures)?,
-            of: many(of)?,
-        }),
+        ["slo", name, "at", "most", max, "failures", failures, "of", of] => {
+            let query = Template::parse(name).map_err(|e| e.to_string())?;
+            let objective = Objective::Max(max.parse().map_err(|_| "not a number")?);
+            let strikes = Strikes { failures: many(failures)?, of: many(of)? };
+            policy.slos.push(Slo::new(*name, query, Rule::Threshold { objective, strikes }));
+        }
+        ["slo", name, "says", answer, "failures", failures, "of", of] => {
+            let query = Template::parse(name).map_err(|e| e.to_string())?;
+            let true_is_bad = match *answer {
+                "good" => false,
+                "bad" => true,
+                _ => return Err("it says good or bad".into()),
+            };
+            let strikes = Strikes { failures: many(failures)?, of: many(of)? };
+            policy.slos.push(Slo::new(*name, query, Rule::Boolean { true_is_bad, strikes }));
+        }
         ["mode", "dry-run"] => policy.mode = Mode::DryRun,
         ["mode", "pull-request"] => policy.mode = Mode::PullRequest,
         ["protected", "hold"] => policy.rollback.proposals.if_protected = false,

@@ -276,7 +276,7 @@ impl World {
                     let then = values.iter().rev().find(|(since, _)| since <= at).or(values.first());
                     then.map_or(Reading::Gap(Gap::NoData), |(_, reading)| reading.clone())
                 };
-                answers.push(SloAnswer { slo: query.slo.clone(), at: *at, reading });
+                answers.push(SloAnswer::new(query, *at, reading));
             }
         }
         Event::Measured { round: order.round, answers }

@@ -14,7 +14,7 @@ use lastgood::engine::judge::Verdict;
 use lastgood::engine::laws;
 use lastgood::engine::policy::{
     GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
-    Slo,
+    Rule, Slo, Strikes,
 };
 use lastgood::engine::template::Template;
 
@@ -94,6 +94,11 @@ pub struct World {
 
 fn policy() -> Policy {
     let seconds = Duration::from_secs;
+    let errors = Slo::new(
+        "errors",
+        Template::parse("errors").unwrap(),
+        Rule::Threshold { objective: Objective::Max(0.05), strikes: Strikes { failures: 3, of: 5 } },
+    );
     Policy {
         name: "sim".into(),
         mode: Mode::Push,
@@ -109,13 +114,10 @@ fn policy() -> Policy {
             oom_kill: true,
         },
         sync_failed_attempts: 2,
-        slos: vec![Slo {
-            name: "errors".into(),
-            query: Template::parse("errors").unwrap(),
-            objective: Objective::Max(0.05),
-            failures: 3,
-            of: 5,
-        }],
+        slos: vec![errors],
+        warm_up: Duration::ZERO,
+        baseline: seconds(600),
+        false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
         prometheus: Some(Prometheus { url: "http://sim".into(), timeout: seconds(5) }),
         rollback: RollbackRules {
@@ -430,7 +432,7 @@ impl World {
                 } else {
                     Reading::Value(errors)
                 };
-                answers.push(SloAnswer { slo: query.slo.clone(), at: *at, reading });
+                answers.push(SloAnswer::new(query, *at, reading));
             }
         }
         Event::Measured { round: order.round, answers }

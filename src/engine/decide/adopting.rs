@@ -8,7 +8,8 @@ use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{HealthStatus, OperationPhase, SyncStatus};
-use crate::engine::judge::{Outcome, health, rollout, threshold};
+use crate::engine::judge::slo::outcome;
+use crate::engine::judge::{Outcome, health, rollout};
 use crate::engine::policy::Slo;
 use crate::engine::time::later;
 
@@ -17,13 +18,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The SLOs that pass in these answers.
 pub(super) fn passed(slos: &[Slo], answers: &[SloAnswer]) -> Vec<String> {
-    let passes = |answer: &&SloAnswer| {
-        slos.iter().any(|s| {
-            s.name == answer.slo
-                && threshold::measure(s.objective, answer.at, answer.reading.clone()).outcome == Outcome::Pass
-        })
+    let passes = |slo: &&Slo| {
+        let mut own = answers.iter().filter(|answer| answer.slo == slo.name).peekable();
+        own.peek().is_some() && own.all(|answer| outcome(&slo.rule, &answer.reading) == Outcome::Pass)
     };
-    answers.iter().filter(passes).map(|a| a.slo.clone()).collect()
+    slos.iter().filter(passes).map(|slo| slo.name.clone()).collect()
 }
 
 impl Turn<'_> {

@@ -13,10 +13,11 @@ use crate::engine::facts::{
     ApplicationFacts, HealthStatus, Operation, OperationPhase, Revisions, SourceKind,
 };
 use crate::engine::judge::rollout::SickBefore;
+use crate::engine::judge::slo::{Case, SloJudgement};
 use crate::engine::judge::sync::Attempts;
-use crate::engine::judge::threshold::{SloJudgement, Tally};
-use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, sync, threshold};
-use crate::engine::policy::Slo;
+use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, slo, sync};
+use crate::engine::policy::{Rule, Slo};
+use crate::engine::samples::Lines;
 use crate::engine::time::{earlier, elapsed, later};
 
 /// How long a sync operation may run before its analysis ends inconclusive; Argo CD itself sets no limit.
@@ -169,11 +170,11 @@ impl Turn<'_> {
             None => opinion.open.push(judgement.why),
         }
 
-        let none = Tally::default();
+        let none = Lines::default();
         for slo in &policy.slos {
-            let of =
-                |tallies: &BTreeMap<String, Tally>| tallies.get(&slo.name).cloned().unwrap_or(none.clone());
-            match threshold::judge(slo, &of(&analysis.before), &of(&analysis.after)) {
+            let before = analysis.before.get(&slo.name).unwrap_or(&none);
+            let after = analysis.after.get(&slo.name).unwrap_or(&none);
+            match slo::judge(&Case { slo, before, after }) {
                 SloJudgement::Convicts(breach) => opinion.breaches.push(breach),
                 SloJudgement::Passes => {}
                 SloJudgement::Open(why) => opinion.open.push(why),
@@ -227,9 +228,13 @@ impl Turn<'_> {
     fn ask_before(&mut self, revisions: &Revisions, last_good: Option<&Revisions>) {
         let Phase::Analysing(analysis) = &self.app.state.phase else { return };
         let policy = self.context.policy;
-        let unknown = |slo: &&Slo| analysis.before.get(&slo.name).is_none_or(Tally::worth_asking_again);
+        let unknown = |slo: &&Slo| analysis.before.get(&slo.name).is_none_or(Lines::worth_asking_again);
         let before = self.queries(policy.slos.iter().filter(unknown), last_good.unwrap_or(revisions));
-        let most = policy.slos.iter().map(|slo| slo.of).max().unwrap_or_default();
+        let strikes = policy.slos.iter().filter_map(|slo| match &slo.rule {
+            Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => Some(strikes.of),
+            Rule::BurnRate(_) | Rule::Comparison(_) => None,
+        });
+        let most = strikes.max().unwrap_or_default();
         let (to, step) = (analysis.baseline_at, policy.interval);
         let from = earlier(to, step.saturating_mul(most.saturating_sub(1)));
         let round = analysis.round(0);

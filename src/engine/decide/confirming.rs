@@ -13,14 +13,14 @@ use crate::engine::analysis::{
 use crate::engine::entry::{Kind, LastGoodFrom, LiveBy, Timings, Why};
 use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SourceKind, SyncStatus};
 use crate::engine::judge::rollout::SickBefore;
-use crate::engine::judge::{Outcome, Signal, health, rollout};
+use crate::engine::judge::{Outcome, Signal, health, rollout, slo};
 use crate::engine::time::{elapsed, later};
 
 /// How often Argo CD is asked to look at Git until the revert is live; its own period is two to three minutes.
 const REFRESH_EVERY: Duration = Duration::from_secs(15);
 
 /// Passing measurements in a row that end the watch over a failed SLO.
-const RECOVERY_PASSES: u32 = 2;
+const RECOVERY_PASSES: usize = 2;
 
 /// What Argo CD has made live, and how that is known.
 ///
@@ -328,13 +328,8 @@ impl Turn<'_> {
             still.push(judgement.why);
         }
         for slo in self.context.policy.slos.iter().filter(|slo| failed_before(confirming, &slo.name)) {
-            let tally = recovering.after.get(&slo.name);
-            if tally.is_none_or(|t| t.passing_streak() < RECOVERY_PASSES) {
-                let newest = tally.and_then(|t| t.newest());
-                let shown = newest.map_or("no measurement yet".to_owned(), |m| {
-                    crate::engine::judge::threshold::show(slo, &m.reading)
-                });
-                still.push(format!("slo `{}`: {shown}", slo.name));
+            if let Err(why) = slo::passes_again(slo, recovering.after.get(&slo.name), RECOVERY_PASSES) {
+                still.push(why);
             }
         }
         still

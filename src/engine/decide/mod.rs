@@ -21,9 +21,10 @@ use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
 use super::judge::rollout::SickBefore;
-use super::judge::threshold::{Tally, measure};
+use super::judge::slo::kept;
 use super::origin::Written;
 use super::policy::{Policy, Slo};
+use super::samples::{Labels, Lines, Sample};
 
 /// What a step may look at beside the application itself.
 #[derive(Clone, Copy, Debug)]
@@ -222,20 +223,20 @@ impl Turn<'_> {
     }
 
     fn absorb_answers(&mut self, round: Round, answers: &[SloAnswer]) {
-        let slos = &self.context.policy.slos;
+        let policy = self.context.policy;
         match &mut self.app.state.phase {
             Phase::Adopting(a) if round.began_at == a.began_at && round.number == a.round => {
-                a.passed = adopting::passed(slos, answers);
+                a.passed = adopting::passed(&policy.slos, answers);
             }
             Phase::Analysing(a) if round.began_at == a.seen_at => {
-                let tallies = if round.number == 0 { &mut a.before } else { &mut a.after };
-                tally(tallies, slos, answers);
+                let lines = if round.number == 0 { &mut a.before } else { &mut a.after };
+                note(lines, policy, answers);
             }
             Phase::Confirming(c) => {
                 if let Stage::Recovering(r) = &mut c.stage
                     && round.began_at == r.since
                 {
-                    tally(&mut r.after, slos, answers);
+                    note(&mut r.after, policy, answers);
                 }
             }
             // An answer that nobody waits for any more.
@@ -259,7 +260,7 @@ impl Turn<'_> {
         values.insert("revision", &revision);
         slos.filter_map(|slo| {
             // The policy was refused if it named a variable that it doesn't have.
-            let promql = slo.query.render(&values).ok()?;
+            let promql = slo.query.render(&values, None).ok()?;
             Some(SloQuery { slo: slo.name.clone(), promql })
         })
         .collect()
@@ -272,11 +273,11 @@ impl Turn<'_> {
     }
 }
 
-fn tally(tallies: &mut BTreeMap<String, Tally>, slos: &[Slo], answers: &[SloAnswer]) {
+fn note(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[SloAnswer]) {
     for answer in answers {
-        if let Some(slo) = slos.iter().find(|s| s.name == answer.slo) {
-            let measurement = measure(slo.objective, answer.at, answer.reading.clone());
-            tallies.entry(slo.name.clone()).or_default().add(measurement, slo.of);
+        if let Some(slo) = policy.slos.iter().find(|s| s.name == answer.slo) {
+            let sample = Sample::new(answer.at, answer.reading.clone());
+            lines.entry(slo.name.clone()).or_default().add(&Labels::new(), sample, kept(slo, policy));
         }
     }
 }

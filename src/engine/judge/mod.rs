@@ -5,8 +5,8 @@
 
 pub mod health;
 pub mod rollout;
+pub mod slo;
 pub mod sync;
-pub mod threshold;
 
 use std::fmt;
 

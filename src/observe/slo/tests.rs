@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::engine::action::Round;
+use crate::engine::action::SloQuery;
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 

@@ -85,7 +85,7 @@ fn lint(policy: &PolicyFile, index: usize, slo: &Slo, assumptions: Assumptions, 
 fn parsed(policy: &PolicyFile, slo: &Slo) -> Option<Query> {
     let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
     values.extend(policy.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let text = Template::parse(&slo.query).ok()?.render(&values).ok()?;
+    let text = Template::parse(&slo.query).ok()?.render(&values, None).ok()?;
     Query::parse(&text).ok().filter(|query| !is_deeper(&query.0, DEPTH_MAX))
 }
 

@@ -1,0 +1,222 @@
+//! What was read for one SLO, over time.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Gap, Reading};
+
+/// One reading, and the time that it is of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(i64, Written)", into = "(i64, Written)")]
+pub struct Sample {
+    /// The time, in whole milliseconds.
+    pub at: Timestamp,
+    /// What was read.
+    pub reading: Reading,
+}
+
+/// A reading as it is saved: thousands of them may stand in a state object.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Value(f64),
+    Gap(Gap),
+}
+
+impl From<(i64, Written)> for Sample {
+    fn from((at, written): (i64, Written)) -> Self {
+        let reading = match written {
+            Written::Value(value) => Reading::Value(value),
+            Written::Gap(gap) => Reading::Gap(gap),
+        };
+        Self::new(Timestamp::from_millisecond(at).unwrap_or_default(), reading)
+    }
+}
+
+impl From<Sample> for (i64, Written) {
+    fn from(sample: Sample) -> Self {
+        let written = match sample.reading {
+            Reading::Value(value) => Written::Value(value),
+            Reading::Gap(gap) => Written::Gap(gap),
+        };
+        (sample.at.as_millisecond(), written)
+    }
+}
+
+impl Sample {
+    /// A reading of a time; what is no number becomes the gap that it is.
+    pub fn new(at: Timestamp, reading: Reading) -> Self {
+        let reading = match reading {
+            // Neither is a number in JSON, so a state that held one could not be read again.
+            Reading::Value(value) if value.is_nan() => Reading::Gap(Gap::NotANumber),
+            Reading::Value(value) if value.is_infinite() => Reading::Gap(Gap::Infinite),
+            reading => reading,
+        };
+        Self { at: Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at), reading }
+    }
+
+    /// The number, if it is one.
+    pub fn value(&self) -> Option<f64> {
+        match self.reading {
+            Reading::Value(value) => Some(value),
+            Reading::Gap(_) => None,
+        }
+    }
+}
+
+/// The newest samples of one series, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Line(Vec<Sample>);
+
+impl Line {
+    /// Adds a sample and keeps the newest `most`.
+    ///
+    /// Of two samples of the same time the first that is a number stays: an answer that comes twice counts once.
+    pub fn add(&mut self, sample: Sample, most: usize) {
+        // Nearly always it is the newest.
+        let place = self.0.partition_point(|s| s.at < sample.at);
+        match self.0.get_mut(place) {
+            Some(same) if same.at == sample.at => {
+                if same.value().is_none() {
+                    *same = sample;
+                }
+            }
+            _ => self.0.insert(place, sample),
+        }
+        let surplus = self.0.len().saturating_sub(most);
+        self.0.drain(..surplus);
+    }
+
+    /// The samples, oldest first.
+    pub fn samples(&self) -> &[Sample] {
+        &self.0
+    }
+
+    /// The newest sample.
+    pub fn newest(&self) -> Option<&Sample> {
+        self.0.last()
+    }
+}
+
+/// The labels of a series; none where there can be only one.
+pub type Labels = BTreeMap<String, String>;
+
+/// What was read for one SLO: a line for each series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Saved>", into = "Vec<Saved>")]
+pub struct Lines(BTreeMap<Labels, Line>);
+
+/// A line as it is saved.
+#[derive(Clone, Serialize, Deserialize)]
+struct Saved {
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    series: Labels,
+    #[serde(default)]
+    samples: Line,
+}
+
+impl From<Vec<Saved>> for Lines {
+    fn from(saved: Vec<Saved>) -> Self {
+        Self(saved.into_iter().map(|saved| (saved.series, saved.samples)).collect())
+    }
+}
+
+impl From<Lines> for Vec<Saved> {
+    fn from(lines: Lines) -> Self {
+        lines.0.into_iter().map(|(series, samples)| Saved { series, samples }).collect()
+    }
+}
+
+impl Lines {
+    /// Adds a sample to a series and keeps the newest `most` of it.
+    pub fn add(&mut self, series: &Labels, sample: Sample, most: usize) {
+        match self.0.get_mut(series) {
+            Some(line) => line.add(sample, most),
+            None => self.0.entry(series.clone()).or_default().add(sample, most),
+        }
+    }
+
+    /// Each series with its line.
+    pub fn iter(&self) -> impl Iterator<Item = (&Labels, &Line)> {
+        self.0.iter()
+    }
+
+    /// The line of one series.
+    pub fn line(&self, series: &Labels) -> Option<&Line> {
+        self.0.get(series)
+    }
+
+    /// Whether there is nothing yet, or something that may be answered when asked again.
+    pub fn worth_asking_again(&self) -> bool {
+        let transient = |sample: &Sample| matches!(&sample.reading, Reading::Gap(gap) if gap.is_transient());
+        self.0.values().all(|line| line.0.is_empty())
+            || self.0.values().any(|line| line.0.iter().any(transient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::at;
+
+    #[test]
+    fn what_is_no_number_is_a_gap_and_can_be_saved() {
+        for (value, gap) in [(f64::NAN, Gap::NotANumber), (f64::NEG_INFINITY, Gap::Infinite)] {
+            let sample = Sample::new(Timestamp::UNIX_EPOCH, Reading::Value(value));
+            assert_eq!(sample.reading, Reading::Gap(gap));
+            let saved = serde_json::to_string(&sample).unwrap();
+            assert_eq!(serde_json::from_str::<Sample>(&saved).unwrap(), sample, "{saved}");
+        }
+    }
+
+    /// Adds `time:value` one by one, `x` being a gap, and keeps three.
+    fn check(added: &str, expected: &str) {
+        let mut line = Line::default();
+        for one in added.split_whitespace() {
+            let (time, value) = one.split_once(':').unwrap();
+            let reading = value.parse().map_or(Reading::Gap(Gap::NoData), Reading::Value);
+            line.add(Sample::new(at(time.parse().unwrap()), reading), 3);
+        }
+        let shown = |s: &Sample| {
+            format!("{}:{}", s.at.as_second(), s.value().map_or("x".to_owned(), |v| v.to_string()))
+        };
+        let got = line.samples().iter().map(shown).collect::<Vec<_>>().join(" ");
+        assert_eq!(got, expected, "{added}");
+    }
+
+    #[test]
+    fn the_newest_are_kept_in_the_order_of_time_and_one_for_each_time() {
+        check("1:5 3:6 2:7", "1:5 2:7 3:6");
+        check("1:5 2:6 3:7 4:8", "2:6 3:7 4:8");
+        check("4:8 3:7 2:6 1:5", "2:6 3:7 4:8");
+        check("1:5 1:6", "1:5");
+        check("1:x 1:6", "1:6");
+        check("1:5 1:x", "1:5");
+    }
+
+    #[test]
+    fn lines_are_saved_in_few_bytes_and_read_again() {
+        let mut lines = Lines::default();
+        lines.add(&Labels::new(), Sample::new(at(1_700_000_000), Reading::Value(0.25)), 9);
+        lines.add(
+            &Labels::from([("pod".into(), "a".into())]),
+            Sample::new(at(2), Reading::Gap(Gap::SeveralSeries(3))),
+            9,
+        );
+        let saved = serde_json::to_string(&lines).unwrap();
+        assert_eq!(
+            saved,
+            r#"[{"samples":[[1700000000000,0.25]]},{"series":{"pod":"a"},"samples":[[2000,{"severalSeries":3}]]}]"#
+        );
+        assert_eq!(serde_json::from_str::<Lines>(&saved).unwrap(), lines);
+    }
+
+    #[test]
+    fn what_an_older_version_saved_is_asked_for_again() {
+        let older = r#"[{"at":"2026-01-01T00:00:00Z","outcome":"Pass","reading":{"value":0.1}}]"#;
+        assert!(serde_json::from_str::<Lines>(older).unwrap().worth_asking_again());
+    }
+}
