@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 /// Runs the program; gives its exit code, standard output and standard error.
 fn lastgood(args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastgood"));
@@ -80,6 +82,91 @@ fn warnings_fail_only_if_they_are_denied() {
     assert!(code == Some(1) && err.contains("did you mean `short-window`?"), "{err}");
     let (code, _, err) = lastgood(&["check", path(&file), "--allow", "bad-query"]);
     assert!(code == Some(1) && err.contains("no policy with it is ever taken"), "{err}");
+}
+
+/// Two mistakes and a warning in two files, and a folder that is not there.
+fn check_troubled(form: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let good = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: a }\nrollback: { mode: push }\n";
+    let slos = "prometheus: { url: http://p }\nslos:\n- { name: ä, max: 1, query: 'sum(rate(x[30s]))' }\n";
+    std::fs::write(dir.path().join("a.yaml"), good.replace("mode: push", "mode: psuh") + slos).unwrap();
+    std::fs::write(dir.path().join("b,c.yaml"), good.replace("name: a", "name: b") + slos).unwrap();
+    let (code, out, err) =
+        lastgood(&["check", path(dir.path()), path(&dir.path().join("missing")), "--output", form]);
+    assert_eq!(err, "");
+    (code, out.replace(path(dir.path()), "DIR"))
+}
+
+#[test]
+fn programs_get_one_object() {
+    let (code, out) = check_troubled("json");
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &out["mistakes"], &out["warnings"]), (Some(1), &json!(2), &json!(1)));
+    let found = out["found"].as_array().unwrap();
+    let told: Vec<String> = found
+        .iter()
+        .map(|one| {
+            format!(
+                "{} {} {}:{}:{}-{}",
+                one["level"], one["code"], one["file"], one["line"], one["column"], one["endColumn"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#""error" "bad-value" "DIR/a.yaml":3:19-23"#,
+            r#""warning" "short-window" "DIR/b,c.yaml":6:40-45"#,
+            r#""error" "unreadable" "DIR/missing":null:null-null"#,
+        ]
+    );
+    assert!(found.iter().all(|one| one["message"].is_string() && one["help"].is_string()), "{out}");
+    let (code, out, _) = lastgood(&["check", "config", "--output", "json"]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &out["policies"], &out["found"]), (Some(0), &json!(5), &json!([])));
+}
+
+#[test]
+fn github_shows_mistakes_beside_the_lines() {
+    let (code, out) = check_troubled("github");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((code, lines.len()), (Some(1), 4), "{out}");
+    let begins = [
+        "::error file=DIR/a.yaml,line=3,col=19,endColumn=23,title=lastgood%3A bad-value::unknown mode `psuh`%0Ahelp: ",
+        "::warning file=DIR/b%2Cc.yaml,line=6,col=40,endColumn=45,title=lastgood%3A short-window::`rate` over 30s",
+        "::error file=DIR/missing,title=lastgood%3A unreadable::cannot read the policies",
+        "2 mistakes and 1 warning found",
+    ];
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(begin), "{line}");
+    }
+}
+
+#[test]
+fn code_scanning_gets_sarif() {
+    let shape: Value = serde_json::from_str(include_str!("fixtures/sarif-shape.json")).unwrap();
+    let shape = jsonschema::draft7::new(&shape).unwrap();
+    for log in [check_troubled("sarif").1, lastgood(&["check", "config", "--output", "sarif"]).1] {
+        let log: Value = serde_json::from_str(&log).unwrap();
+        let complaints: Vec<String> =
+            shape.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert_eq!(complaints, Vec::<String>::new(), "{log:#}");
+        for result in log["runs"][0]["results"].as_array().unwrap() {
+            // The rule is the one that the index names.
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(result["ruleId"], log["runs"][0]["tool"]["driver"]["rules"][index]["id"]);
+        }
+    }
+    let log: Value = serde_json::from_str(&check_troubled("sarif").1).unwrap();
+    let warning = &log["runs"][0]["results"][1];
+    let location = &warning["locations"][0]["physicalLocation"];
+    assert_eq!((&warning["ruleId"], &warning["level"]), (&json!("short-window"), &json!("warning")));
+    assert!(location["artifactLocation"]["uri"].as_str().unwrap().ends_with("/b%2Cc.yaml"), "{location}");
+    assert_eq!(
+        location["region"],
+        json!({ "startLine": 6, "startColumn": 40, "endLine": 6, "endColumn": 45 })
+    );
+    assert!(warning["message"]["text"].as_str().unwrap().contains("\nhelp: write `[1m]`"), "{warning}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `lastgood check`: are these policies good?
 
+mod output;
+mod sarif;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use self::output::Form;
 use crate::policy::code::{Code, Level};
 use crate::policy::duration::Span;
 use crate::policy::lint::{Assumptions, warnings};
@@ -29,6 +33,9 @@ pub struct Check {
     /// How long between two scrapes of the metrics that the queries read.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub scrape_interval: Duration,
+    /// The form of the result.
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    pub output: Form,
 }
 
 /// What came of a check.
@@ -43,7 +50,7 @@ impl Check {
     /// Writes each mistake and warning, and one closing line; the exit code is 0 when all policies are good, else 1.
     pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let outcome = self.check();
-        write_text(&outcome, out).and_then(|()| out.flush()).context("cannot write the result")?;
+        self.output.write(&outcome, out).and_then(|()| out.flush()).context("cannot write the result")?;
         let fails = |mistake: &Mistake| self.deny_warnings || mistake.code.level() == Level::Error;
         Ok(if outcome.found.iter().any(fails) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
@@ -86,22 +93,6 @@ impl Check {
     }
 }
 
-fn write_text(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
-    for mistake in &outcome.found {
-        writeln!(out, "{mistake}")?;
-    }
-    let warnings = outcome.found.iter().filter(|one| one.code.level() == Level::Warning).count();
-    let mistakes = outcome.found.len() - warnings;
-    let valid = counted(outcome.policies, "policy is valid", "policies are valid");
-    let warned = counted(warnings, "warning", "warnings");
-    match (mistakes, warnings) {
-        (0, 0) => writeln!(out, "{valid}"),
-        (0, _) => writeln!(out, "{valid}, with {warned}"),
-        (_, 0) => writeln!(out, "{} found", counted(mistakes, "mistake", "mistakes")),
-        (_, _) => writeln!(out, "{} and {warned} found", counted(mistakes, "mistake", "mistakes")),
-    }
-}
-
 /// A kind that can be passed over.
 fn warning(word: &str) -> Result<Code, String> {
     let code: Code = word.parse()?;
@@ -114,8 +105,4 @@ fn warning(word: &str) -> Result<Code, String> {
 /// A duration as policies write it.
 fn duration(text: &str) -> Result<Duration, String> {
     Span::try_from(text.to_owned()).map(|span| span.0).map_err(|error| error.replace('\n', "; "))
-}
-
-fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
