@@ -1,8 +1,13 @@
 //! The program as a person or a pipeline calls it.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use axum::Router;
+use axum::extract::Form;
+use axum::routing::post;
 use serde_json::{Value, json};
 
 /// Runs the program; gives its exit code, standard output and standard error.
@@ -167,6 +172,80 @@ fn code_scanning_gets_sarif() {
         json!({ "startLine": 6, "startColumn": 40, "endLine": 6, "endColumn": 45 })
     );
     assert!(warning["message"]["text"].as_str().unwrap().contains("\nhelp: write `[1m]`"), "{warning}");
+}
+
+/// A Prometheus that answers by what the query asks for.
+fn prometheus() -> (tokio::runtime::Runtime, String) {
+    async fn answer(Form(asked): Form<BTreeMap<String, String>>) -> String {
+        let series = |value: &str| json!({ "metric": { "pod": value }, "value": [1, value] });
+        let result = match asked["query"].as_str() {
+            r#"sum(rate(a{app="shop"}[1m]))"# => vec![series("0.25")],
+            r#"sum(rate(b{n="web"}[1m]))"# => vec![series("7")],
+            "several" => vec![series("1"), series("2")],
+            _ => vec![],
+        };
+        json!({ "status": "success", "data": { "resultType": "vector", "result": result } }).to_string()
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/api/v1/query", post(answer));
+    runtime.spawn(async { axum::serve(listener, router).await });
+    (runtime, url)
+}
+
+#[test]
+fn a_live_check_shows_what_each_query_returns() {
+    let (_server, url) = prometheus();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.yaml");
+    let policy = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: shop }\nrollback: { mode: push }\n\
+                  prometheus: { url: 'URL' }\nslos:\n\
+                  - { name: good, max: 0.5, query: 'sum(rate(a{app=\"{{ application }}\"}[1m]))' }\n\
+                  - { name: too high, max: 5, query: 'sum(rate(b{n=\"{{ namespace }}\"}[1m]))' }\n\
+                  - { name: two, max: 1, query: several }\n\
+                  - { name: none, min: 1, query: nothing }\n";
+    std::fs::write(&file, policy.replace("URL", &url)).unwrap();
+    let check = |more: &[&str]| {
+        let (code, out, err) = lastgood(&[&["check", path(&file)], more].concat());
+        assert_eq!(err, "");
+        (code, out.replace(path(&file), "FILE"))
+    };
+
+    // Nothing is asked unless it is wanted.
+    assert_eq!(check(&[]), (Some(0), "1 policy is valid\n".into()));
+    let shown = "FILE returns now:
+  good      0.25 (at most 0.5): passes
+  too high  7 (at most 5): fails
+  two       2 series where one number is wanted
+  none      no data: the query matched no series
+
+1 policy is valid";
+    let (code, out) = check(&["--live", "--set", "namespace=web", "--allow", "no-value-now"]);
+    assert_eq!((code, out.as_str()), (Some(0), format!("{shown}\n").as_str()));
+    let (code, out) = check(&["--live", "--deny-warnings", "--set", "namespace=web"]);
+    assert_eq!(code, Some(1));
+    assert!(out.ends_with(&format!("{shown}, with 2 warnings\n")), "{out}");
+    assert!(out.contains("warning[no-value-now]: the query has no value now: 2 series"), "{out}");
+    assert!(out.contains("--> FILE:8:31"), "{out}");
+
+    // What is not known is asked of nobody.
+    let (_, out) = check(&["--live", "--output", "github"]);
+    assert!(out.contains("file=FILE,line=7,") && out.contains("give `--set namespace=VALUE`"), "{out}");
+
+    // Another server than the policy's.
+    std::fs::write(&file, policy.replace("URL", "http://127.0.0.1:1")).unwrap();
+    let (_, out) = check(&["--prometheus", &url, "--application", "shop", "--output", "json"]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        out["answers"][0],
+        json!({
+            "file": "FILE", "slo": "good", "query": "sum(rate(a{app=\"shop\"}[1m]))", "value": 0.25,
+            "gap": null, "says": "passes",
+        })
+    );
+    let (_, out) = check(&["--live", "--output", "json"]);
+    assert!(out.contains("unreachable: Connection refused"), "{out}");
 }
 
 #[test]

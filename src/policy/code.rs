@@ -82,6 +82,7 @@ codes! {
     Warning "delta-of-counter" => DeltaOfCounter: "The difference of a counter, which falls to zero when a pod restarts.",
     Warning "counter-without-rate" => CounterWithoutRate: "A counter by itself, which only ever grows until a pod restarts.",
     Warning "quantile-without-le" => QuantileWithoutLe: "The quantile of a histogram whose buckets were added up.",
+    Warning "no-value-now" => NoValueNow: "A query to which the server gives no value now, with `--live` or `--prometheus`.",
     Warning "quantile-out-of-range" => QuantileOutOfRange: "A quantile that is not between 0 and 1 is infinite.",
 }
 

@@ -26,6 +26,7 @@ mod slo;
 mod structure;
 mod words;
 
+pub use lint::place;
 pub use mistake::{Mistake, Mistakes};
 pub use read::{Loaded, read};
 pub use reload::watch;

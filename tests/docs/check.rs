@@ -13,7 +13,7 @@ const HEAD: &str = "\
 word that stays the same in all versions: `--output json`, `github` and `sarif` name it, and `--allow WORD` passes over a warning.
 `--deny-warnings` fails for those that are left.
 
-Nothing is asked of a server but with `--prometheus`. How often metrics are scraped is not in a policy: 15 s is assumed, unless
+Nothing is asked of a server but with `--live` or `--prometheus`. How often metrics are scraped is not in a policy: 15 s is assumed, unless
 `--scrape-interval` tells. A warning is given for sure signs only; a query that it says nothing about may still be wrong.
 ";
 

@@ -1,22 +1,23 @@
 //! `lastgood check`: are these policies good?
 
+mod live;
 mod output;
 mod sarif;
 
-use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 
+use self::live::{Answer, Asking};
 use self::output::Form;
 use crate::policy::code::{Code, Level};
 use crate::policy::duration::Span;
 use crate::policy::lint::{Assumptions, warnings};
-use crate::policy::{Mistake, PolicySet, read_files};
+use crate::policy::{Mistake, PolicySet, SourceFile, read_files};
 
 /// Checks policy files without a cluster.
 #[derive(Debug, Args)]
@@ -36,6 +37,9 @@ pub struct Check {
     /// The form of the result.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub output: Form,
+    /// What is asked of a server.
+    #[command(flatten)]
+    pub asking: Asking,
 }
 
 /// What came of a check.
@@ -44,52 +48,52 @@ struct Outcome {
     policies: usize,
     /// Mistakes and warnings, in the order of the files.
     found: Vec<Mistake>,
+    /// What the queries returned, if they were sent.
+    answers: Vec<Answer>,
 }
 
 impl Check {
     /// Writes each mistake and warning, and one closing line; the exit code is 0 when all policies are good, else 1.
     pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let outcome = self.check();
+        let outcome = self.check()?;
         self.output.write(&outcome, out).and_then(|()| out.flush()).context("cannot write the result")?;
         let fails = |mistake: &Mistake| self.deny_warnings || mistake.code.level() == Level::Error;
         Ok(if outcome.found.iter().any(fails) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    fn check(&self) -> Outcome {
-        let mut outcome = Outcome { policies: 0, found: Vec::new() };
+    fn check(&self) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome { policies: 0, found: Vec::new(), answers: Vec::new() };
         for path in &self.paths {
-            let mut found = self.check_path(path, &mut outcome.policies);
-            found.sort_by(|a, b| (&a.file, a.order()).cmp(&(&b.file, b.order())));
-            outcome.found.extend(found);
+            match read_files(path) {
+                Ok(files) if files.is_empty() => {
+                    let help = "policies are files that end in .yaml or .yml".to_owned();
+                    let path = path.display().to_string();
+                    outcome.found.push(Mistake::whole(path, "there are no policies here", Some(help)));
+                }
+                Ok(files) => self.check_files(&files, &mut outcome)?,
+                Err(mistakes) => outcome.found.extend(mistakes.iter().cloned()),
+            }
         }
-        outcome
+        Ok(outcome)
     }
 
-    fn check_path(&self, path: &Path, policies: &mut usize) -> Vec<Mistake> {
-        let files = match read_files(path) {
-            Ok(files) => files,
-            Err(mistakes) => return mistakes.iter().cloned().collect(),
-        };
-        if files.is_empty() {
-            let help = "policies are files that end in .yaml or .yml".to_owned();
-            return vec![Mistake::whole(
-                path.display().to_string(),
-                "there are no policies here",
-                Some(help),
-            )];
+    fn check_files(&self, files: &[SourceFile], outcome: &mut Outcome) -> anyhow::Result<()> {
+        let mut found: Vec<Mistake> = Vec::new();
+        match PolicySet::from_files(files) {
+            Ok(set) => outcome.policies += set.len(),
+            Err(mistakes) => found.extend(mistakes.iter().cloned()),
         }
-        let mut found = match PolicySet::from_files(&files) {
-            Ok(set) => {
-                *policies += set.len();
-                Vec::new()
-            }
-            Err(mistakes) => mistakes.iter().cloned().collect(),
-        };
-        let allowed: BTreeSet<Code> = self.allow.iter().copied().collect();
         let assumptions = Assumptions { scrape_interval: self.scrape_interval };
-        let warned = files.iter().flat_map(|file| warnings(file, assumptions));
-        found.extend(warned.filter(|warning| !allowed.contains(&warning.code)));
-        found
+        let mut warned: Vec<Mistake> = files.iter().flat_map(|file| warnings(file, assumptions)).collect();
+        if self.asking.is_wanted() {
+            let answers = self.asking.ask(files)?;
+            warned.extend(live::warnings(files, &answers));
+            outcome.answers.extend(answers);
+        }
+        found.extend(warned.into_iter().filter(|warning| !self.allow.contains(&warning.code)));
+        found.sort_by(|a, b| (&a.file, a.order()).cmp(&(&b.file, b.order())));
+        outcome.found.extend(found);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::Outcome;
+use super::live::Answer;
 use crate::policy::Mistake;
 use crate::policy::code::Level;
 
@@ -41,7 +42,19 @@ fn text(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     for mistake in &outcome.found {
         writeln!(out, "{mistake}")?;
     }
-    writeln!(out, "{}", summary(outcome))
+    let width =
+        outcome.answers.iter().map(|answer| answer.line().0.chars().count()).max().unwrap_or_default();
+    let mut file = "";
+    for answer in &outcome.answers {
+        if file != answer.file {
+            file = &answer.file;
+            writeln!(out, "{file} returns now:")?;
+        }
+        let (slo, shown) = answer.line();
+        writeln!(out, "  {slo:width$}  {shown}")?;
+    }
+    let blank = if outcome.answers.is_empty() { "" } else { "\n" };
+    writeln!(out, "{blank}{}", summary(outcome))
 }
 
 /// The closing line.
@@ -88,6 +101,7 @@ fn json(outcome: &Outcome) -> Value {
         "mistakes": mistakes,
         "warnings": warnings,
         "found": found.collect::<Vec<_>>(),
+        "answers": outcome.answers.iter().map(Answer::json).collect::<Vec<_>>(),
     })
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use promql_parser::parser::{Expr, VectorSelector};
 
 use self::marks::Marks;
-use super::check::{Needle, Report, Step, keys};
+use super::check::{Finding, Needle, Report, Step, keys};
 use super::code::Code;
 use super::file::{PolicyFile, Slo};
 use super::mistake::Mistake;
@@ -46,6 +46,12 @@ pub fn warnings(file: &SourceFile, assumptions: Assumptions) -> Vec<Mistake> {
         lint(policy, i, slo, assumptions, &mut report);
     }
     structure::locate(&file.name, text, &reading, report.findings())
+}
+
+/// Gives findings about a file their places in it.
+pub fn place(file: &SourceFile, findings: Vec<Finding>) -> Vec<Mistake> {
+    let Ok(text) = std::str::from_utf8(&file.bytes) else { return Vec::new() };
+    structure::locate(&file.name, text, &structure::read(&file.name, text), findings)
 }
 
 fn intervals(policy: &PolicyFile, assumptions: Assumptions, report: &mut Report) {

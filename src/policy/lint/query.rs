@@ -83,14 +83,17 @@ impl Lint<'_> {
             Expr::Binary(binary)
                 if binary.op.is_comparison_operator()
                     && !binary.return_bool()
-                    && number(&binary.rhs) != Some(0.0) =>
+                    && (self.slo.true_is.is_some() || number(&binary.rhs) != Some(0.0)) =>
             {
                 let message =
                     format!("`{}` gives no value while it is false, which is inconclusive", binary.op);
-                let help = format!(
-                    "leave the comparison out, since `min` and `max` compare; or write `{} bool` for 0 and 1",
-                    binary.op
-                );
+                let help = match self.slo.true_is {
+                    Some(_) => format!("write `{} bool`, which is 0 while it is false", binary.op),
+                    None => format!(
+                        "leave the comparison out, since `min` and `max` compare; or write `{} bool` for 0 and 1",
+                        binary.op
+                    ),
+                };
                 self.warn(bare(expr), Code::NoValueWhenFalse, message, &help);
             }
             Expr::Call(call) if call.func.name.starts_with("absent") => {

@@ -1,0 +1,174 @@
+//! What each query returns now.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use clap::Args;
+use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use crate::engine::facts::Reading;
+use crate::engine::judge::Outcome;
+use crate::engine::judge::slo::{outcome, show};
+use crate::engine::policy::{Prometheus, Slo};
+use crate::observe::slo::Slos;
+use crate::policy::check::{Finding, Step};
+use crate::policy::code::Code;
+use crate::policy::{Loaded, Mistake, Pattern, SourceFile, place, read};
+
+/// Queries that are on their way at the same time, as the daemon has them.
+const CONCURRENT_MAX: usize = 4;
+
+/// Which server is asked, and for what.
+#[derive(Debug, Args)]
+pub struct Asking {
+    /// Asks each policy's own Prometheus what its queries return now, with the credentials that the policy names.
+    #[arg(long)]
+    pub live: bool,
+    /// Asks this Prometheus instead of the policies' own.
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub prometheus: Option<String>,
+    /// The application, for `{{ application }}`; by default the one that the policy names.
+    #[arg(long, value_name = "NAME")]
+    pub application: Option<String>,
+    /// A value for a placeholder of the queries: `namespace`, `revision` or one of the policy's variables; may be given
+    /// several times.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+}
+
+/// What one query returned.
+pub(super) struct Answer {
+    pub(super) file: String,
+    slo: Slo,
+    index: usize,
+    /// The query as it was sent; why it could not be, else.
+    asked: Result<String, String>,
+    /// What came back; nothing if it was not sent.
+    reading: Option<Reading>,
+}
+
+impl Asking {
+    /// Whether a server is to be asked.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.live || self.prometheus.is_some()
+    }
+
+    /// Asks for every query of the files that are valid policies.
+    pub(super) fn ask(&self, files: &[SourceFile]) -> anyhow::Result<Vec<Answer>> {
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+        let slos = Slos::new().context("cannot make the HTTP client for Prometheus")?;
+        let policies: Vec<Loaded> =
+            files.iter().filter_map(|file| read(&file.name, &file.bytes).ok()).collect();
+        let asked = policies.iter().flat_map(|loaded| {
+            let slos = &slos;
+            loaded.policy.slos.iter().enumerate().map(move |(index, slo)| self.one(slos, loaded, index, slo))
+        });
+        Ok(runtime.block_on(stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT_MAX).collect()))
+    }
+
+    async fn one(&self, slos: &Slos, loaded: &Loaded, index: usize, slo: &Slo) -> Answer {
+        let asked = slo.query.render(&self.values(loaded), None);
+        let reading = match (&asked, self.server(loaded)) {
+            (Ok(promql), Some(server)) => Some(slos.query(&server, promql, None).await),
+            _ => None,
+        };
+        Answer { file: loaded.file.clone(), slo: slo.clone(), index, asked, reading }
+    }
+
+    fn server(&self, loaded: &Loaded) -> Option<Prometheus> {
+        let own = loaded.policy.prometheus.as_ref()?;
+        let url = self.prometheus.as_ref().unwrap_or(&own.url).trim_end_matches('/').to_owned();
+        Some(Prometheus { url, ..own.clone() })
+    }
+
+    /// What the placeholders stand for.
+    fn values<'a>(&'a self, loaded: &'a Loaded) -> BTreeMap<&'a str, &'a str> {
+        let mut values: BTreeMap<&str, &str> =
+            loaded.policy.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let named = match &loaded.selector.name {
+            Some(Pattern::Exact(name)) => Some(name),
+            _ => None,
+        };
+        values.extend(self.application.as_ref().or(named).map(|name| ("application", name.as_str())));
+        values.extend(self.set.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        values
+    }
+}
+
+impl Answer {
+    /// The word of what the value says by itself; none for a rule that takes more than one.
+    fn says(&self) -> Option<&'static str> {
+        match outcome(&self.slo.rule, self.reading.as_ref()?) {
+            Outcome::Pass => Some("passes"),
+            Outcome::Fail => Some("fails"),
+            Outcome::Inconclusive => None,
+        }
+    }
+
+    /// Its name, and what came back.
+    pub(super) fn line(&self) -> (&str, String) {
+        let shown = match (&self.asked, &self.reading) {
+            (Err(name), _) => format!("not asked: `{{{{ {name} }}}}` has no value here"),
+            (Ok(_), Some(reading)) => show(&self.slo.rule, reading),
+            (Ok(_), None) => "not asked".to_owned(),
+        };
+        (&self.slo.name, shown + &self.says().map(|word| format!(": {word}")).unwrap_or_default())
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let (value, gap) = match &self.reading {
+            Some(Reading::Value(value)) => (Some(*value), None),
+            Some(Reading::Gap(gap)) => (None, Some(gap.to_string())),
+            None => (None, Some(self.line().1)),
+        };
+        json!({
+            "file": self.file,
+            "slo": self.slo.name,
+            "query": self.asked.as_ref().ok(),
+            "value": value,
+            "gap": gap,
+            "says": self.says(),
+        })
+    }
+
+    /// Why there is no value, as a warning at the query.
+    fn finding(&self) -> Option<Finding> {
+        let (message, help) = match (&self.asked, &self.reading) {
+            (Err(name), _) => {
+                let option = if name == "application" { "--application" } else { "--set" };
+                let value = if name == "application" { "NAME".to_owned() } else { format!("{name}=VALUE") };
+                let message = format!("`{{{{ {name} }}}}` has no value here, so the query was not sent");
+                (message, Some(format!("give `{option} {value}`")))
+            }
+            (Ok(_), Some(Reading::Gap(gap))) => (format!("the query has no value now: {gap}"), None),
+            (Ok(_), _) => return None,
+        };
+        let path = vec![Step::Key("slos".to_owned()), Step::Index(self.index), Step::Key("query".to_owned())];
+        Some(Finding { path, needle: None, code: Code::NoValueNow, message, help })
+    }
+}
+
+/// The warnings about what has no value, with their places.
+pub(super) fn warnings(files: &[SourceFile], answers: &[Answer]) -> Vec<Mistake> {
+    let of = |file: &SourceFile| {
+        let found = answers.iter().filter(|answer| answer.file == file.name).filter_map(Answer::finding);
+        place(file, found.collect())
+    };
+    files.iter().flat_map(of).collect()
+}
+
+/// The URL of a server, without `/api/v1`.
+fn url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text.parse().map_err(|error| format!("this is not a URL: {error}"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(text.to_owned()),
+        _ => Err("write it like `http://prometheus.monitoring:9090`".to_owned()),
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write `NAME=VALUE`")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
