@@ -1,5 +1,5 @@
 //! The program as a person or a pipeline calls it.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -39,6 +39,22 @@ impl Query {
     }
 }
 
+/// What to do about the usual mistakes, by the parser's words for them.
+pub(super) fn advice(words: &str) -> Option<&'static str> {
+    let says = |part: &str| words.contains(part);
+    Some(if says("ranges only allowed for vector selectors") {
+        "a range stands behind a metric and its matchers, as in `sum(rate(x[1m]))`; behind anything else write `[5m:15s]`"
+    } else if says("expected type matrix in call") {
+        "give it a range, as in `rate(x[1m])`"
+    } else if says("'$'") {
+        "`$…` is Grafana's: write the duration or the value itself, or a placeholder such as `{{ application }}`"
+    } else if says("in label matching, expected string") {
+        "put the value between quotes, as in `code=\"500\"`"
+    } else {
+        return None;
+    })
+}
+
 fn before(offset: Option<&Offset>, analysis: Duration) -> bool {
     matches!(offset, Some(Offset::Pos(shift)) if *shift >= analysis)
 }

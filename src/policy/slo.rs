@@ -7,7 +7,7 @@ use humantime::format_duration;
 use super::check::{Report, Step, keys, short_text};
 use super::file::{PolicyFile, Slo};
 use super::mistake::suggestion;
-use super::promql::{QUERY_CHARS_MAX, Query};
+use super::promql::{QUERY_CHARS_MAX, Query, advice};
 use crate::engine::template::{BUILT_IN, Template, TemplateError, WINDOW};
 
 /// Measurements that an SLO may look at; they are kept in the state object, which is bounded.
@@ -122,7 +122,9 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
         }
         Err(words) => {
             let filled = template.names().any(|name| BUILT_IN.contains(&name));
-            let help = if words.contains("invalid promql") {
+            let help = if let Some(advice) = advice(&words) {
+                advice
+            } else if words.contains("invalid promql") {
                 "the check cannot say where; Prometheus itself can, with the query on its page"
             } else if filled {
                 "for this check, placeholders were filled with `sample`"

@@ -290,7 +290,27 @@ fn queries() {
     );
     check_query(
         "rate(up)",
-        &["p:8:12: broken PromQL: expected type matrix in call to function 'rate', got vector"],
+        &[
+            "p:8:12: broken PromQL: expected type matrix in call to function 'rate', got vector; give it a range, as in `rate(x[1m])`",
+        ],
+    );
+    check_query(
+        "rate(x[$__rate_interval])",
+        &[
+            "p:8:12: broken PromQL: unexpected character inside brackets: '$'; `$…` is Grafana's: write the duration or the value itself, or a placeholder such as `{{ application }}`",
+        ],
+    );
+    check_query(
+        "rate(sum(x)[5m])",
+        &[
+            "p:8:12: broken PromQL: ranges only allowed for vector selectors; a range stands behind a metric and its matchers, as in `sum(rate(x[1m]))`; behind anything else write `[5m:15s]`",
+        ],
+    );
+    check_query(
+        "x{a=b}",
+        &[
+            "p:8:12: broken PromQL: unexpected identifier 'b' in label matching, expected string; put the value between quotes, as in `code=\"500\"`",
+        ],
     );
     check_query(
         "x[5m]",

@@ -268,11 +268,7 @@ impl Lint<'_> {
         if !standing.guarded
             && let Some(missing) = ratio::may_have_no_numerator(binary)
         {
-            let message = format!(
-                "this ratio has no value while {missing}: it stays inconclusive, as it does without traffic (0/0)"
-            );
-            let help = "write `(sum(…) or vector(0)) / sum(…)`, so that nothing counts as 0";
-            self.warn(expr, Code::NoTraffic, message, help);
+            self.no_numerator(expr, binary, &missing);
         }
         let op = binary.op.id();
         let (left, right) = match op {
@@ -284,6 +280,21 @@ impl Lint<'_> {
         };
         self.part(&binary.lhs, left);
         self.part(&binary.rhs, right);
+    }
+
+    fn no_numerator(&mut self, expr: &Expr, binary: &BinaryExpr, missing: &str) {
+        let so = if self.slo.min.is_some() {
+            "as when every request fails, and that would be inconclusive"
+        } else {
+            "as before the first failure, and that is inconclusive"
+        };
+        let message = format!("this ratio has no value while {missing}, {so}");
+        // What stands in must have the labels of the other side.
+        let help = match shape(&binary.lhs) {
+            Shape::Grouped { labels, .. } if labels.is_empty() => "write `(sum(…) or vector(0)) / sum(…)`",
+            _ => "put `or 0 * <what is below>` behind what is above: `(a or 0 * b) / b`",
+        };
+        self.warn(expr, Code::NoTraffic, message, help);
     }
 
     /// A comparison with oneself some time ago, by `offset`.

@@ -88,6 +88,9 @@ fn ratios_have_a_value_without_errors() {
     check(&format!("{errors}\n/ {all}"), &["no-traffic /"]);
     check(&format!("1 - {errors} / {all}"), &["no-traffic /"]);
     check("sum(rate(http_errors_total[1m])) / sum(rate(http_requests_total[1m]))", &["no-traffic /"]);
+    let by = |query: &str| query.replace("sum(", "sum by (pod) (");
+    check(&format!("max({} / {})", by(errors), by(all)), &["no-traffic /"]);
+    check(&format!("max(({} or 0 * {}) / {})", by(errors), by(all), by(all)), &[]);
     // Handled in one of the usual ways.
     check(&format!("({errors} or vector(0)) / {all}"), &[]);
     check(&format!("{errors} / {all} or vector(0)"), &[]);
