@@ -227,6 +227,7 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
         history: vec![HistoryEntry {
             id: 0,
             revisions: first.into(),
+            started_at: None,
             deployed_at: start,
             spec_digest: "spec".into(),
         }],

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod replay;
 pub mod revert;
 pub mod rollback;
 pub mod run;
@@ -28,6 +29,8 @@ pub enum Command {
     Check(check::Check),
     /// Shows the main job on an embedded sandbox, with no cluster.
     Demo(demo::Demo),
+    /// Says whether a change would have been rolled back, by the history in Prometheus.
+    Replay(replay::Replay),
     /// Plans a revert from a repository alone, and pushes it if asked; needs no cluster.
     Revert(revert::Revert),
     /// Rolls a live application back as the daemon would; without `--yes` it only plans.
@@ -44,6 +47,7 @@ impl Cli {
         match self.command {
             Command::Check(check) => check.run(out),
             Command::Demo(demo) => demo.run(out),
+            Command::Replay(replay) => replay.run(out),
             Command::Revert(revert) => revert.run(out),
             Command::Rollback(rollback) => rollback.run(out),
             Command::Run(run) => run.run(),

@@ -270,6 +270,9 @@ pub struct HistoryEntry {
     pub id: i64,
     /// What was applied.
     pub revisions: Revisions,
+    /// When it began; none where Argo CD does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// When it was done.
     pub deployed_at: Timestamp,
     /// Like [`ApplicationFacts::spec_digest`], of the source specification that was applied.

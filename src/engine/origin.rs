@@ -111,6 +111,7 @@ mod tests {
         let entry = |(second, digit): &(i64, char)| HistoryEntry {
             id: *second,
             revisions: commit(*digit).into(),
+            started_at: None,
             deployed_at: at(*second),
             spec_digest: String::new(),
         };

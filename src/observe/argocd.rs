@@ -55,6 +55,16 @@ pub async fn watch(client: Client, namespaces: Vec<String>, tx: mpsc::Sender<See
     }
 }
 
+/// Reads one Application as it is now; none where there is no such object, or it is no application yet.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub async fn read(client: &Client, app: &AppKey) -> Result<Option<Box<ApplicationFacts>>, kube::Error> {
+    let api: Api<Application> = Api::namespaced(client.clone(), &app.namespace);
+    let found = api.get_opt(&app.name).await?;
+    Ok(found.and_then(|application| application.facts()).map(Box::new))
+}
+
 async fn watch_one(api: Api<Application>, tx: mpsc::Sender<Seen>, mut listing: Option<mpsc::Sender<()>>) {
     let mut watching = Watching::new(api, "applications");
     let mut known = Known::default();

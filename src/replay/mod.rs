@@ -1,8 +1,15 @@
 //! Replay: would it have been rolled back? The engine's own judgement over recorded history.
 //!
 //! [`rehearse()`] lets the engine watch a pretended sync, with a clock that only exists in its arguments: what the daemon
-//! would ask a Prometheus is answered from [`Samples`]. Pure and synchronous; nothing here judges.
+//! would ask a Prometheus is answered from [`Samples`]. [`needs()`] finds out beforehand what will be asked, so that
+//! [`Recorded`] has it. Pure and synchronous; nothing here judges.
 
+#[cfg(test)]
+mod fixture;
+mod plot;
+mod recorded;
 mod rehearse;
 
+pub use plot::{svg, word};
+pub use recorded::{Recorded, Stretch, needs};
 pub use rehearse::{Look, Pretence, Rehearsal, Samples, rehearse};

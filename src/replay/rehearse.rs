@@ -23,6 +23,10 @@ use crate::engine::time::{earlier, later};
 /// last. Only a fault of the engine's times reaches it.
 const EVENTS_MAX: u32 = 400_000;
 
+/// What the sources' specification is called before and after the sync: a sync to the same revision is one too.
+const SPEC_BEFORE: &str = "before";
+const SPEC: &str = "replayed";
+
 /// How long the revision before had been running when the pretended sync began.
 const RUNNING_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -39,14 +43,15 @@ pub struct Pretence {
     pub namespace: String,
     /// What was synced, for `{{ revision }}`.
     pub revisions: Revisions,
-    /// What ran before.
+    /// What ran before; may be the same.
     pub last_good: Revisions,
 }
 
 impl Pretence {
     /// A sync of this application at this time that took no time, where nothing depends on revisions.
     pub fn new(at: Timestamp, app: AppKey, namespace: impl Into<String>) -> Self {
-        let (revisions, last_good) = (Revision::new("replayed").into(), Revision::new("before").into());
+        let revisions = Revisions::from(Revision::new("replayed"));
+        let last_good = revisions.clone();
         Self { at, took: Duration::ZERO, app, namespace: namespace.into(), revisions, last_good }
     }
 }
@@ -74,9 +79,28 @@ pub struct Rehearsal {
     pub decided_at: Timestamp,
     /// What was measured up to the verdict, in the order of time.
     pub looks: Vec<Look>,
+    /// What was asked at each round since the sync.
+    queries: Vec<SloQuery>,
 }
 
 impl Rehearsal {
+    /// What the queries would have given after the verdict, up to the analysis' end had there been none.
+    pub fn aftermath(&self, policy: &Policy, pretence: &Pretence, samples: &dyn Samples) -> Vec<Look> {
+        let end = later(later(pretence.at, pretence.took), policy.duration);
+        let mut looks = Vec::new();
+        let mut at = later(pretence.at, policy.interval);
+        while at <= end && !policy.interval.is_zero() {
+            if at <= self.decided_at {
+                at = later(at, policy.interval);
+                continue;
+            }
+            let answers = self.queries.iter().flat_map(|query| samples.answers(query, at));
+            looks.extend(answers.map(|answer| Look { answer, before: false }));
+            at = later(at, policy.interval);
+        }
+        looks
+    }
+
     /// Why it ends so, in a sentence.
     pub fn reason(&self) -> String {
         match &self.verdict {
@@ -105,7 +129,14 @@ pub struct Look {
 /// The queries of the daemon are sent at the times at which it would send them, so at the same times the same values are
 /// judged: a range query and an instant query of the same time agree.
 pub fn rehearse(policy: &Policy, pretence: &Pretence, samples: &dyn Samples) -> Rehearsal {
-    let mut stage = Stage { policy, pretence, samples, app: before(pretence), looks: BTreeMap::new() };
+    let mut stage = Stage {
+        policy,
+        pretence,
+        samples,
+        app: before(pretence),
+        looks: BTreeMap::new(),
+        queries: Vec::new(),
+    };
     let mut now = pretence.at;
     let mut events = VecDeque::from([Event::Application(Box::new(application(pretence, true)))]);
     for _ in 0..EVENTS_MAX {
@@ -135,6 +166,8 @@ struct Stage<'a> {
     app: App,
     /// By time; of one time that before the sync first.
     looks: BTreeMap<(Timestamp, bool, String), Vec<Look>>,
+    /// Of the newest round since the sync.
+    queries: Vec<SloQuery>,
 }
 
 impl Stage<'_> {
@@ -160,6 +193,9 @@ impl Stage<'_> {
     fn answer(&mut self, order: &MeasureOrder, now: Timestamp) -> Event {
         let times = order.when.times(now);
         let before = order.round.number == 0;
+        if !before {
+            self.queries.clone_from(&order.queries);
+        }
         let mut answers = Vec::new();
         for query in &order.queries {
             for at in &times {
@@ -175,7 +211,7 @@ impl Stage<'_> {
 
     fn end(self, verdict: Verdict, now: Timestamp) -> Rehearsal {
         let looks = self.looks.into_values().flatten().collect();
-        Rehearsal { at: self.pretence.at, verdict, decided_at: now, looks }
+        Rehearsal { at: self.pretence.at, verdict, decided_at: now, looks, queries: self.queries }
     }
 }
 
@@ -186,7 +222,7 @@ fn before(pretence: &Pretence) -> App {
         phase: Phase::Idle { current: pretence.last_good.clone() },
         last_good: Some(LastGood {
             revisions: pretence.last_good.clone(),
-            spec_digest: String::new(),
+            spec_digest: SPEC_BEFORE.to_owned(),
             dry_digest: None,
             at: since,
             from: LastGoodFrom::Analysis,
@@ -213,11 +249,12 @@ fn application(pretence: &Pretence, synced: bool) -> ApplicationFacts {
         dry_run: false,
         partial: false,
         resource_failed: false,
-        spec_digest: String::new(),
+        spec_digest: SPEC.to_owned(),
         message: String::new(),
         initiated_by: "automated".to_owned(),
     };
-    let revisions = if synced { &pretence.revisions } else { &pretence.last_good };
+    let (revisions, spec) =
+        if synced { (&pretence.revisions, SPEC) } else { (&pretence.last_good, SPEC_BEFORE) };
     ApplicationFacts {
         app: pretence.app.clone(),
         uid: String::new(),
@@ -228,7 +265,7 @@ fn application(pretence: &Pretence, synced: bool) -> ApplicationFacts {
             target_revision: "HEAD".to_owned(),
             kind: SourceKind::git(Rendering::plain(".")),
         }],
-        spec_digest: String::new(),
+        spec_digest: spec.to_owned(),
         hydrated: false,
         dry: None,
         destination_namespace: pretence.namespace.clone(),
@@ -243,8 +280,9 @@ fn application(pretence: &Pretence, synced: bool) -> ApplicationFacts {
         history: vec![HistoryEntry {
             id: 0,
             revisions: revisions.clone(),
+            started_at: Some(pretence.at),
             deployed_at: finished_at,
-            spec_digest: String::new(),
+            spec_digest: spec.to_owned(),
         }],
         workloads: Vec::new(),
         parent: None,
@@ -259,23 +297,16 @@ mod tests {
     use crate::engine::facts::Gap;
     use crate::engine::fixture;
     use crate::engine::judge::Signal;
-    use crate::engine::policy::{Objective, Rule, Slo, Strikes};
-    use crate::engine::template::Template;
-
-    /// At most 0.05, three of five, a measurement each ten seconds, for a minute.
-    fn policy() -> Policy {
-        let query = Template::parse(r#"errors{app="{{ application }}",rev="{{ revision }}"}"#).unwrap();
-        let strikes = Strikes { failures: 3, of: 5 };
-        let rule = Rule::Threshold { objective: Objective::Max(0.05), strikes };
-        Policy { slos: vec![Slo::new("errors", query, rule)], ..fixture::policy() }
-    }
+    use crate::replay::fixture::policy;
 
     fn pretence() -> Pretence {
-        Pretence::new(fixture::at(1000), AppKey::new("argocd", "shop"), "web")
+        let last_good = Revision::new("old").into();
+        let new = Pretence::new(fixture::at(1000), AppKey::new("argocd", "shop"), "web");
+        Pretence { last_good, ..new }
     }
 
     /// A sync at second 1000, with an error ratio of `bad` in these seconds and 0.01 else.
-    fn check(bad: std::ops::Range<i64>, value: Reading, expected: &str) {
+    fn check(bad: std::ops::Range<i64>, value: &Reading, expected: &str) {
         let samples = |_: &SloQuery, at: Timestamp| {
             if bad.contains(&at.as_second()) { value.clone() } else { Reading::Value(0.01) }
         };
@@ -286,24 +317,24 @@ mod tests {
 
     #[test]
     fn a_verdict_falls_when_the_daemon_would_have_had_it() {
-        let bad = || Reading::Value(0.3);
-        check(0..0, bad(), "1060: every signal passed");
+        let bad = &Reading::Value(0.3);
+        check(0..0, bad, "1060: every signal passed");
         check(
             1005..2000,
-            bad(),
+            bad,
             "1030: slo `errors`: 3 of the latest 3 measurements failed, newest 0.3 (at most 0.05)",
         );
         check(
             1025..2000,
-            bad(),
+            bad,
             "1050: slo `errors`: 3 of the latest 5 measurements failed, newest 0.3 (at most 0.05)",
         );
         // Two of five are noise.
-        check(1005..1025, bad(), "1060: every signal passed");
-        check(900..2000, bad(), "1120: slo `errors` began to fail before the sync");
+        check(1005..1025, bad, "1060: every signal passed");
+        check(900..2000, bad, "1120: slo `errors` began to fail before the sync");
         check(
             0..2000,
-            Reading::Gap(Gap::NoData),
+            &Reading::Gap(Gap::NoData),
             "1120: slo `errors`: 0 passing and 0 failing of 5 measurements, newest no data: the query matched no series",
         );
     }
@@ -317,11 +348,18 @@ mod tests {
         };
         let told = rehearse(&policy(), &pretence(), &samples);
         let of = |rev: &str| format!(r#"errors{{app="shop",rev="{rev}"}}"#);
-        let before = [960, 970, 980, 990, 1000].map(|at| (at, of("before")));
+        let before = [960, 970, 980, 990, 1000].map(|at| (at, of("old")));
         let after = [1010, 1020, 1030, 1040, 1050].map(|at| (at, of("replayed")));
         assert_eq!(asked.into_inner().into_iter().collect::<Vec<_>>(), [&before[..], &after[..]].concat());
         let looks = told.looks.iter().map(|look| (look.answer.at.as_second(), look.before));
         assert!(looks.eq((960..1060).step_by(10).map(|at| (at, at <= 1000))), "{:?}", told.looks);
+    }
+
+    #[test]
+    fn a_sync_to_the_same_revision_is_one_too() {
+        let same = Pretence { last_good: pretence().revisions, ..pretence() };
+        let told = rehearse(&policy(), &same, &|_: &SloQuery, _: Timestamp| Reading::Value(0.01));
+        assert_eq!((told.decided_at, told.verdict), (fixture::at(1060), Verdict::Healthy));
     }
 
     #[test]

@@ -6,9 +6,13 @@ mod cli;
 mod journal;
 mod policy;
 mod prose;
+mod replay;
 mod revert;
 mod schema;
 mod source;
+
+#[path = "../support/history.rs"]
+mod history;
 
 use std::path::{Path, PathBuf};
 

@@ -330,6 +330,7 @@ impl World {
         let history = facts.history.iter().zip(0..).map(|(number, id)| HistoryEntry {
             id,
             revisions: self.named(*number),
+            started_at: None,
             deployed_at: self.ago(300 - id),
             spec_digest: "0".into(),
         });

@@ -65,7 +65,13 @@ pub fn synced(app: &AppKey, revisions: Revisions, at: Timestamp) -> ApplicationF
         compared: Some(revisions.clone()),
         health: HealthStatus::Healthy,
         reconciled_at: Some(second(at)),
-        history: vec![HistoryEntry { id: 0, revisions, deployed_at: second(at), spec_digest: "spec".into() }],
+        history: vec![HistoryEntry {
+            id: 0,
+            revisions,
+            started_at: None,
+            deployed_at: second(at),
+            spec_digest: "spec".into(),
+        }],
         workloads: Vec::new(),
         dry: None,
         parent: None,
@@ -121,7 +127,13 @@ pub fn end(
         application.sync = SyncStatus::Synced;
         let id = i64::try_from(application.history.len()).unwrap();
         let (revisions, spec_digest) = (revisions.clone(), application.spec_digest.clone());
-        application.history.push(HistoryEntry { id, revisions, deployed_at: second(now), spec_digest });
+        application.history.push(HistoryEntry {
+            id,
+            revisions,
+            started_at: None,
+            deployed_at: second(now),
+            spec_digest,
+        });
     }
     Ok(())
 }

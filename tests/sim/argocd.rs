@@ -39,6 +39,7 @@ impl ArgoCd {
         let entry = HistoryEntry {
             id: 0,
             revisions: Repo::revision(0).into(),
+            started_at: None,
             deployed_at: second(now),
             spec_digest: "spec".into(),
         };
@@ -170,6 +171,7 @@ impl ArgoCd {
         self.history.push(HistoryEntry {
             id,
             revisions,
+            started_at: None,
             deployed_at: second(now),
             spec_digest: "spec".into(),
         });

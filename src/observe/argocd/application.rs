@@ -127,6 +127,7 @@ struct History {
     id: Lenient<i64>,
     revision: Lenient<String>,
     revisions: LenientList<String>,
+    deploy_started_at: Lenient<Timestamp>,
     deployed_at: Lenient<Timestamp>,
     source: Lenient<Value>,
     sources: LenientList<Value>,
@@ -342,6 +343,7 @@ impl History {
         Some(HistoryEntry {
             id: self.id.0.unwrap_or_default(),
             revisions: revisions(&self.revisions, &self.revision)?,
+            started_at: self.deploy_started_at.0,
             deployed_at: self.deployed_at.0?,
             spec_digest: source_digest(self.source.get(), &sources),
         })

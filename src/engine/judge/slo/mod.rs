@@ -4,7 +4,7 @@ mod strikes;
 
 use std::collections::BTreeSet;
 
-pub use strikes::{limits, number, outcome, passing_streak, show};
+pub use strikes::{number, outcome, passing_streak, show, wanted};
 
 use super::{Breach, Signal};
 use crate::engine::policy::{Policy, Rule, Slo};

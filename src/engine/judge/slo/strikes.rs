@@ -94,24 +94,24 @@ pub fn show(rule: &Rule, reading: &Reading) -> String {
         Reading::Gap(gap) => return gap.to_string(),
         Reading::Value(value) => number(*value),
     };
-    match rule {
-        Rule::Threshold { objective, .. } => format!("{value} ({})", limits(*objective)),
-        Rule::Boolean { true_is_bad, .. } => match outcome(rule, reading) {
-            Outcome::Inconclusive => format!("{value} (neither 0 nor 1)"),
-            Outcome::Pass | Outcome::Fail => {
-                format!("{value} ({} is good)", if *true_is_bad { "0" } else { "1" })
-            }
-        },
-        Rule::BurnRate(_) | Rule::Comparison(_) => value,
+    let boolean = matches!(rule, Rule::Boolean { .. });
+    if boolean && outcome(rule, reading) == Outcome::Inconclusive {
+        return format!("{value} (neither 0 nor 1)");
     }
+    format!("{value} ({})", wanted(rule))
 }
 
-/// The limits for people.
-pub fn limits(objective: Objective) -> String {
-    match objective {
-        Objective::Max(max) => format!("at most {}", number(max)),
-        Objective::Min(min) => format!("at least {}", number(min)),
-        Objective::Between { min, max } => format!("{} to {}", number(min), number(max)),
+/// What is good, for people.
+pub fn wanted(rule: &Rule) -> String {
+    match rule {
+        Rule::Threshold { objective, .. } => match *objective {
+            Objective::Max(max) => format!("at most {}", number(max)),
+            Objective::Min(min) => format!("at least {}", number(min)),
+            Objective::Between { min, max } => format!("{} to {}", number(min), number(max)),
+        },
+        Rule::Boolean { true_is_bad, .. } => format!("{} is good", if *true_is_bad { "0" } else { "1" }),
+        Rule::BurnRate(rate) => format!("budget {}", number(rate.budget)),
+        Rule::Comparison(comparison) => format!("within {} %", number(comparison.tolerance * 100.0)),
     }
 }
 

@@ -1,0 +1,72 @@
+//! A rehearsal as one JSON object: its form is part of the command line's contract.
+
+use serde::Serialize;
+
+use crate::engine::facts::Reading;
+use crate::engine::judge::{Signal, Verdict};
+use crate::engine::policy::Policy;
+use crate::replay::{Rehearsal, word};
+
+/// What one pretended sync led to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Told {
+    at: String,
+    verdict: &'static str,
+    decided_at: String,
+    reason: String,
+    signals: Vec<SignalTold>,
+}
+
+/// What one signal said by the moment of the verdict.
+#[derive(Serialize)]
+struct SignalTold {
+    name: String,
+    /// Whether it convicts.
+    convicts: bool,
+    /// Why, where it does.
+    reason: Option<String>,
+    /// Since the sync.
+    measurements: usize,
+    /// The newest measurement's value; null where it had none.
+    newest: Option<f64>,
+    /// Why it had none.
+    gap: Option<String>,
+}
+
+impl Told {
+    pub(super) fn of(policy: &Policy, told: &Rehearsal) -> Self {
+        Self {
+            at: told.at.to_string(),
+            verdict: word(&told.verdict),
+            decided_at: told.decided_at.to_string(),
+            reason: told.reason(),
+            signals: policy.slos.iter().map(|slo| SignalTold::of(told, &slo.name)).collect(),
+        }
+    }
+}
+
+impl SignalTold {
+    fn of(told: &Rehearsal, name: &str) -> Self {
+        let breach = match &told.verdict {
+            Verdict::Degraded(breaches) => {
+                breaches.iter().find(|breach| breach.signal == Signal::Slo(name.to_owned()))
+            }
+            Verdict::Healthy | Verdict::Inconclusive(_) => None,
+        };
+        let after = || told.looks.iter().filter(|look| !look.before && look.answer.slo == name);
+        let (newest, gap) = match after().next_back().map(|look| &look.answer.reading) {
+            Some(Reading::Value(value)) => (Some(*value), None),
+            Some(Reading::Gap(gap)) => (None, Some(gap.to_string())),
+            None => (None, None),
+        };
+        Self {
+            name: name.to_owned(),
+            convicts: breach.is_some(),
+            reason: breach.map(|breach| breach.why.clone()),
+            measurements: after().count(),
+            newest,
+            gap,
+        }
+    }
+}

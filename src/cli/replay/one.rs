@@ -1,0 +1,88 @@
+//! One rehearsal for people: what was before, a line for each time since, and the verdict in its place.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+use crate::engine::facts::Reading;
+use crate::engine::judge::Outcome;
+use crate::engine::judge::slo::{number, outcome, wanted};
+use crate::engine::policy::{Policy, Slo};
+use crate::engine::time::{elapsed, human};
+use crate::replay::{Look, Rehearsal, word};
+
+/// Prints the timeline.
+pub(super) fn print(
+    policy: &Policy,
+    told: &Rehearsal,
+    after: &[Look],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "Policy `{}`, a pretended sync at {}", policy.name, told.at)?;
+    writeln!(out, "\nBefore the sync")?;
+    let width = policy.slos.iter().map(|slo| slo.name.chars().count()).max().unwrap_or_default();
+    for slo in &policy.slos {
+        writeln!(out, "  {:<width$}  {}", slo.name, before(told, slo))?;
+    }
+    writeln!(out, "\nSince the sync (`!` fails)")?;
+    let columns: Vec<String> =
+        policy.slos.iter().map(|slo| format!("{} ({})", slo.name, wanted(&slo.rule))).collect();
+    writeln!(out, "  {:>8}  {}", "", columns.join("  "))?;
+    let mut rows: BTreeMap<Timestamp, BTreeMap<&str, String>> = BTreeMap::new();
+    for look in told.looks.iter().filter(|look| !look.before).chain(after) {
+        let Some(slo) = policy.slos.iter().find(|slo| slo.name == look.answer.slo) else { continue };
+        rows.entry(look.answer.at).or_default().insert(&slo.name, cell(slo, look));
+    }
+    let mut decided = false;
+    for (at, cells) in &rows {
+        if *at > told.decided_at && !decided {
+            verdict(told, out)?;
+            decided = true;
+        }
+        let mut line = format!("  {:>8}", human(elapsed(told.at, *at)));
+        for (slo, column) in policy.slos.iter().zip(&columns) {
+            let cell = cells.get(slo.name.as_str()).map_or("", String::as_str);
+            line += &format!("  {cell:<0$}", column.chars().count());
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    if decided { Ok(()) } else { verdict(told, out) }
+}
+
+fn verdict(told: &Rehearsal, out: &mut dyn Write) -> io::Result<()> {
+    let took = human(elapsed(told.at, told.decided_at));
+    writeln!(out, "  {took:>8}  => {} at {}: {}", word(&told.verdict), told.decided_at, told.reason())
+}
+
+fn cell(slo: &Slo, look: &Look) -> String {
+    match &look.answer.reading {
+        Reading::Value(value) => {
+            let fails = outcome(&slo.rule, &look.answer.reading) == Outcome::Fail;
+            format!("{}{}", number(*value), if fails { " !" } else { "" })
+        }
+        Reading::Gap(gap) => gap.to_string().split(':').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// The values of the time before in one line.
+fn before(told: &Rehearsal, slo: &Slo) -> String {
+    let looks = || told.looks.iter().filter(|look| look.before && look.answer.slo == slo.name);
+    let mut values: Vec<f64> = looks()
+        .filter_map(|look| match look.answer.reading {
+            Reading::Value(value) => Some(value),
+            Reading::Gap(_) => None,
+        })
+        .collect();
+    values.sort_by(f64::total_cmp);
+    let missing = looks().count() - values.len();
+    let missing = if missing > 0 { format!("; {missing} without a value") } else { String::new() };
+    match (values.first(), values.get(values.len() / 2), values.last()) {
+        (Some(low), Some(median), Some(high)) => {
+            let n = values.len();
+            let (low, median, high) = (number(*low), number(*median), number(*high));
+            format!("{n} values, {low} to {high}, median {median}{missing}")
+        }
+        _ => format!("no values{missing}"),
+    }
+}

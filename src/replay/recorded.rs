@@ -1,0 +1,277 @@
+//! What is needed of the history, and what was fetched of it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::rehearse::{Pretence, Samples, rehearse};
+use crate::engine::action::SloQuery;
+use crate::engine::event::SloAnswer;
+use crate::engine::facts::{Gap, Reading};
+use crate::engine::policy::Policy;
+use crate::engine::time::{earlier, later};
+
+/// Steps between two needed stretches of one grid that are fetched along: one query costs more than as many values.
+const BRIDGE_STEPS: i64 = 100;
+
+/// One range query: all that is needed of one query at a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The query, as it is sent.
+    pub query: SloQuery,
+    /// The first time.
+    pub from: Timestamp,
+    /// The last time.
+    pub to: Timestamp,
+    /// How far the times are apart.
+    pub step: Duration,
+}
+
+impl Stretch {
+    /// Its times.
+    pub fn times(&self) -> Vec<Timestamp> {
+        let mut times = Vec::new();
+        let mut at = self.from;
+        while at <= self.to && at < Timestamp::MAX {
+            times.push(at);
+            at = later(at, self.step);
+        }
+        times
+    }
+
+    /// The same in pieces of at most so many times.
+    pub fn pieces(&self, most: u32) -> Vec<Self> {
+        let length = self.step.saturating_mul(most.max(1));
+        let mut pieces = Vec::new();
+        let mut from = self.from;
+        while from <= self.to && from < Timestamp::MAX {
+            let next = later(from, length);
+            let to = earlier(next, self.step).min(self.to);
+            pieces.push(Self { from, to, ..self.clone() });
+            from = next;
+        }
+        pieces
+    }
+}
+
+/// What these pretended syncs together need, each query at each time once.
+///
+/// The engine itself says what it needs: it watches each pretended sync without an answer, and so to its latest end. It
+/// is asked once for all syncs that differ only in their time, since what it asks for lies at the same distances.
+pub fn needs(policy: &Policy, pretences: &[Pretence]) -> Vec<Stretch> {
+    let step = i64::try_from(policy.interval.as_millis()).unwrap_or(i64::MAX).max(1);
+    // By query and by where its times lie between two steps: the first and last step of each sync's stretches.
+    let mut grids: BTreeMap<(String, i64), Grid> = BTreeMap::new();
+    let mut scouted: Option<(&Pretence, Vec<Asked>)> = None;
+    for pretence in pretences {
+        let same = scouted.as_ref().is_some_and(|(first, _)| differ_only_in_time(first, pretence));
+        if !same {
+            scouted = Some((pretence, scout(policy, pretence)));
+        }
+        let at = pretence.at.as_millisecond();
+        for asked in scouted.iter().flat_map(|(_, found)| found) {
+            for (phase, steps) in stretches(at, &asked.distances, step) {
+                let key = (asked.query.promql.clone(), phase);
+                let grid = grids.entry(key).or_insert_with(|| (asked.query.clone(), BTreeSet::new()));
+                grid.1.extend(steps);
+            }
+        }
+    }
+    let stretch = |query: &SloQuery, phase: i64, (from, to): (i64, i64)| {
+        let time = |k: i64| Timestamp::from_millisecond(k.saturating_mul(step).saturating_add(phase)).ok();
+        let (query, step) = (query.clone(), Duration::from_millis(step.unsigned_abs()));
+        Some(Stretch { query, from: time(from)?, to: time(to)?, step })
+    };
+    let merged = grids.iter().flat_map(|((_, phase), (query, steps))| {
+        bridged(steps).into_iter().filter_map(move |one| stretch(query, *phase, one))
+    });
+    merged.collect()
+}
+
+/// A query, and the first and last step of each stretch of one grid at which it is needed.
+type Grid = (SloQuery, BTreeSet<(i64, i64)>);
+
+/// A query that the engine sends, and how far its times are from the sync, in milliseconds and in order.
+struct Asked {
+    query: SloQuery,
+    distances: Vec<i64>,
+}
+
+fn differ_only_in_time(a: &Pretence, b: &Pretence) -> bool {
+    let key =
+        |p: &Pretence| (p.took, p.app.clone(), p.namespace.clone(), p.revisions.clone(), p.last_good.clone());
+    key(a) == key(b)
+}
+
+/// What the engine asks where nothing is answered.
+fn scout(policy: &Policy, pretence: &Pretence) -> Vec<Asked> {
+    let asked: RefCell<BTreeMap<String, (SloQuery, BTreeSet<i64>)>> = RefCell::default();
+    let notes = |query: &SloQuery, at: Timestamp| {
+        let distance = at.as_millisecond() - pretence.at.as_millisecond();
+        let mut asked = asked.borrow_mut();
+        let known = asked.entry(query.promql.clone()).or_insert_with(|| (query.clone(), BTreeSet::new()));
+        known.1.insert(distance);
+        Reading::Gap(Gap::NoData)
+    };
+    rehearse(policy, pretence, &notes);
+    let asked = asked.into_inner().into_values();
+    asked.map(|(query, distances)| Asked { query, distances: distances.into_iter().collect() }).collect()
+}
+
+/// The times as stretches of neighbouring steps, by where they lie between two steps.
+fn stretches(at: i64, distances: &[i64], step: i64) -> BTreeMap<i64, Vec<(i64, i64)>> {
+    let mut found: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
+    for distance in distances {
+        let time = at.saturating_add(*distance);
+        let (k, phase) = (time.div_euclid(step), time.rem_euclid(step));
+        let of_phase = found.entry(phase).or_default();
+        match of_phase.last_mut() {
+            Some((_, to)) if k <= *to + 1 => *to = k,
+            _ => of_phase.push((k, k)),
+        }
+    }
+    found
+}
+
+/// Puts stretches together that overlap or nearly touch.
+fn bridged(stretches: &BTreeSet<(i64, i64)>) -> Vec<(i64, i64)> {
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in stretches {
+        match merged.last_mut() {
+            Some((_, end)) if *from <= end.saturating_add(BRIDGE_STEPS) => *end = (*end).max(*to),
+            _ => merged.push((*from, *to)),
+        }
+    }
+    merged
+}
+
+/// Answers by query and time, as they were fetched.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    queries: BTreeMap<String, Vec<Known>>,
+    missed: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Known {
+    from: i64,
+    step: i64,
+    answers: Vec<Kept>,
+}
+
+/// What is kept of an answer: there are millions.
+#[derive(Clone, Debug)]
+enum Kept {
+    Value(f64),
+    NoData,
+    Gap(Box<Gap>),
+}
+
+impl Kept {
+    fn reading(&self) -> Reading {
+        match self {
+            Self::Value(value) => Reading::Value(*value),
+            Self::NoData => Reading::Gap(Gap::NoData),
+            Self::Gap(gap) => Reading::Gap(gap.as_ref().clone()),
+        }
+    }
+}
+
+impl Recorded {
+    /// Takes in what a range query gave: an answer for each of its times, in order.
+    pub fn add(&mut self, stretch: &Stretch, answers: Vec<SloAnswer>) {
+        let keep = |answer: SloAnswer| match answer.reading {
+            Reading::Value(value) => Kept::Value(value),
+            Reading::Gap(Gap::NoData) => Kept::NoData,
+            Reading::Gap(gap) => Kept::Gap(Box::new(gap)),
+        };
+        let known = Known {
+            from: stretch.from.as_millisecond(),
+            step: i64::try_from(stretch.step.as_millis()).unwrap_or(i64::MAX).max(1),
+            answers: answers.into_iter().map(keep).collect(),
+        };
+        self.queries.entry(stretch.query.promql.clone()).or_default().push(known);
+    }
+
+    /// Whether something was asked for that had not been fetched, so that what came out is worth nothing.
+    pub fn missed(&self) -> bool {
+        self.missed.get()
+    }
+}
+
+impl Samples for Recorded {
+    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
+        let of = |reading| vec![SloAnswer { slo: query.slo.clone(), at, reading }];
+        let millis = at.as_millisecond();
+        let found = self.queries.get(&query.promql).into_iter().flatten().find_map(|known| {
+            let distance = millis - known.from;
+            let on = distance >= 0 && distance % known.step == 0;
+            known.answers.get(usize::try_from(distance / known.step).ok()?).filter(|_| on)
+        });
+        if found.is_none() {
+            self.missed.set(true);
+        }
+        of(found.unwrap_or(&Kept::NoData).reading())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::facts::AppKey;
+    use crate::engine::fixture::at;
+    use crate::replay::fixture::policy;
+
+    fn syncs(times: &[i64]) -> Vec<Pretence> {
+        let app = AppKey::new("argocd", "shop");
+        times.iter().map(|time| Pretence::new(at(*time), app.clone(), "web")).collect()
+    }
+
+    /// What syncs at these seconds need of the policy's one query, as `from..to`.
+    fn check(times: &[i64], expected: &[(i64, i64)]) {
+        let needs = needs(&policy(), &syncs(times));
+        let of = |one: &Stretch| (one.from.as_second(), one.to.as_second());
+        assert_eq!(needs.iter().map(of).collect::<Vec<_>>(), expected, "{times:?}");
+    }
+
+    #[test]
+    fn each_query_is_fetched_once_over_the_whole_span() {
+        check(&[1000], &[(960, 1110)]);
+        check(&[1000, 1010, 1500], &[(960, 1610)]);
+        check(&[1000, 100_000], &[(960, 1110), (99_960, 100_110)]);
+        // Times between the steps of another sync need a grid of their own.
+        check(&[1000, 1003], &[(960, 1110), (963, 1113)]);
+    }
+
+    #[test]
+    fn a_long_stretch_is_cut_into_pieces_without_a_seam() {
+        let query = SloQuery { slo: "up".into(), promql: "up".into() };
+        let stretch = Stretch { query, from: at(0), to: at(100), step: Duration::from_secs(10) };
+        let of = |one: Stretch| (one.from.as_second(), one.to.as_second());
+        let pieces = stretch.pieces(4).into_iter().map(of).collect::<Vec<_>>();
+        assert_eq!(pieces, [(0, 30), (40, 70), (80, 100)]);
+        assert_eq!(stretch.pieces(11), std::slice::from_ref(&stretch));
+    }
+
+    #[test]
+    fn what_was_fetched_gives_the_same_verdict_and_nothing_is_missed() {
+        let bad = |at: Timestamp| if at.as_second() > 1000 { 0.3 } else { 0.01 };
+        let syncs = syncs(&[500, 1000]);
+        let mut recorded = Recorded::default();
+        for stretch in needs(&policy(), &syncs) {
+            for piece in stretch.pieces(7) {
+                let answer = |at| SloAnswer { slo: String::new(), at, reading: Reading::Value(bad(at)) };
+                recorded.add(&piece, piece.times().into_iter().map(answer).collect());
+            }
+        }
+        for sync in &syncs {
+            let live = rehearse(&policy(), sync, &|_: &SloQuery, at: Timestamp| Reading::Value(bad(at)));
+            assert_eq!(rehearse(&policy(), sync, &recorded), live);
+        }
+        assert!(!recorded.missed());
+        rehearse(&policy(), &Pretence::new(at(1001), AppKey::new("argocd", "shop"), "web"), &recorded);
+        assert!(recorded.missed(), "what lies between the steps was not fetched");
+    }
+}
