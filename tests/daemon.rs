@@ -95,7 +95,7 @@ async fn faults_of_the_api_server_during_an_analysis_neither_revert_nor_lose_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_prometheus_leads_to_inconclusive_and_to_no_revert() {
     let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("push", ""))]).await;
-    stage.with_slo();
+    stage.with_slo("push", "1500ms");
     stage.start();
     stage.until("LastGood").await;
     stage.sandbox.prometheus.set_fault(PrometheusFault::Unavailable);
@@ -106,6 +106,32 @@ async fn a_silent_prometheus_leads_to_inconclusive_and_to_no_revert() {
     assert_ne!(state.last_good.unwrap().revisions.single().unwrap().as_str(), bad);
     assert_eq!(stage.sandbox.developer().tip().unwrap(), bad, "{}", stage.told());
     assert_eq!(stage.times("RevertIntended"), 0, "{}", stage.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_comes_to_the_verdict_of_the_daemon() {
+    let mut stage = Stage::new(Keep::InFiles, &[("shop", &policy("dry-run", ""))]).await;
+    stage.with_slo("dry-run", "4s");
+    stage.start();
+    stage.until("LastGood").await;
+    let mut syncs = Vec::new();
+    for (tag, reason, expected) in [("v2", "Healthy", "healthy"), ("v3-errors", "Degraded", "degraded")] {
+        stage.deploy(tag);
+        stage.until(reason).await;
+        let (began, decided, verdict) = stage.verdict();
+        let (code, out) =
+            stage.replay(&["--at", &began.to_string(), "--until-verdict", "--output", "json"]).await;
+        let told: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{code}: {out}"));
+        assert_eq!((code, told["verdict"].as_str()), (0, Some(expected)), "{verdict:?} {out}");
+        // The daemon's clock does not tick as exactly.
+        let at: jiff::Timestamp = told["decidedAt"].as_str().unwrap().parse().unwrap();
+        assert!(at.duration_since(decided).unsigned_abs() < Duration::from_secs(1), "{decided} {out}");
+        syncs.push(expected);
+    }
+    let (code, out) = stage.replay(&["--application", "shop", "--last", "2", "--output", "json"]).await;
+    let told = out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let verdicts: Vec<_> = told.map(|told| told["verdict"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((code, verdicts), (0, syncs.into_iter().map(str::to_owned).collect()), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

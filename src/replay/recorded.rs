@@ -161,36 +161,46 @@ struct Known {
     answers: Vec<Kept>,
 }
 
-/// What is kept of an answer: there are millions.
+/// What is kept of the answers of one time: there are millions, and most are one number.
 #[derive(Clone, Debug)]
 enum Kept {
     Value(f64),
     NoData,
-    Gap(Box<Gap>),
+    /// All else: other gaps, several series.
+    Whole(Box<[SloAnswer]>),
 }
 
 impl Kept {
-    fn reading(&self) -> Reading {
+    fn of(answers: &[SloAnswer]) -> Self {
+        let [SloAnswer { reading, .. }] = answers else { return Self::Whole(answers.into()) };
+        match reading {
+            Reading::Value(value) => Self::Value(*value),
+            Reading::Gap(Gap::NoData) => Self::NoData,
+            Reading::Gap(_) => Self::Whole(answers.into()),
+        }
+    }
+
+    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
+        let one = |reading| vec![SloAnswer::new(query, at, reading)];
         match self {
-            Self::Value(value) => Reading::Value(*value),
-            Self::NoData => Reading::Gap(Gap::NoData),
-            Self::Gap(gap) => Reading::Gap(gap.as_ref().clone()),
+            Self::Value(value) => one(Reading::Value(*value)),
+            Self::NoData => one(Reading::Gap(Gap::NoData)),
+            // Their time is that of the answer, and their name that of whoever asked first.
+            Self::Whole(answers) => {
+                answers.iter().map(|answer| SloAnswer { slo: query.slo.clone(), ..answer.clone() }).collect()
+            }
         }
     }
 }
 
 impl Recorded {
-    /// Takes in what a range query gave: an answer for each of its times, in order.
-    pub fn add(&mut self, stretch: &Stretch, answers: Vec<SloAnswer>) {
-        let keep = |answer: SloAnswer| match answer.reading {
-            Reading::Value(value) => Kept::Value(value),
-            Reading::Gap(Gap::NoData) => Kept::NoData,
-            Reading::Gap(gap) => Kept::Gap(Box::new(gap)),
-        };
+    /// Takes in what a range query gave: answers for each of its times, in whatever order.
+    pub fn add(&mut self, stretch: &Stretch, mut answers: Vec<SloAnswer>) {
+        answers.sort_by_key(|answer| answer.at);
         let known = Known {
             from: stretch.from.as_millisecond(),
             step: i64::try_from(stretch.step.as_millis()).unwrap_or(i64::MAX).max(1),
-            answers: answers.into_iter().map(keep).collect(),
+            answers: answers.chunk_by(|a, b| a.at == b.at).map(Kept::of).collect(),
         };
         self.queries.entry(stretch.query.promql.clone()).or_default().push(known);
     }
@@ -203,7 +213,6 @@ impl Recorded {
 
 impl Samples for Recorded {
     fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
-        let of = |reading| vec![SloAnswer { slo: query.slo.clone(), at, reading }];
         let millis = at.as_millisecond();
         let found = self.queries.get(&query.promql).into_iter().flatten().find_map(|known| {
             let distance = millis - known.from;
@@ -213,7 +222,7 @@ impl Samples for Recorded {
         if found.is_none() {
             self.missed.set(true);
         }
-        of(found.unwrap_or(&Kept::NoData).reading())
+        found.unwrap_or(&Kept::NoData).answers(query, at)
     }
 }
 

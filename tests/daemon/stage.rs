@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lastgood::cluster::Clients;
-use lastgood::engine::entry::Entry;
+use lastgood::engine::entry::{Entry, Kind};
 use lastgood::engine::facts::AppKey;
+use lastgood::engine::judge::Verdict;
 use lastgood::policy::{self, PolicySet};
 use lastgood::record::state::StateStore;
 use lastgood::record::state::files::FileStore;
@@ -18,6 +20,7 @@ use lastgood::sandbox::reconciler::Pace;
 use lastgood::sandbox::{APP, Clock, DEPLOYMENT_FILE, Options, Sandbox, shop_manifest};
 use lastgood::serve::Ready;
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
@@ -89,7 +92,7 @@ impl Stage {
     }
 
     /// Adds the error rate to the policy, before the start.
-    pub(crate) fn with_slo(&self) {
+    pub(crate) fn with_slo(&self, mode: &str, duration: &str) {
         let slo = format!(
             r#"prometheus: {{ url: "{}", timeout: 500ms }}
 slos:
@@ -103,7 +106,7 @@ slos:
 "#,
             self.sandbox.prometheus_url()
         );
-        self.write_policy(APP, &policy("push", &slo));
+        self.write_policy(APP, &policy(mode, &slo).replace("1500ms", duration));
         let set = PolicySet::load(&self.policy_folder()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         self.policies.send_replace(Arc::new(set));
     }
@@ -168,6 +171,21 @@ slos:
 
     /// Runs the program's own command for a person's rollback; its exit code and what it printed.
     pub(crate) async fn rollback(&self, args: &[&str]) -> (i32, String) {
+        let mut command = self.command("rollback");
+        command.args([APP, "--cluster", "test", "--policies"]).arg(self.policy_folder());
+        command.arg("--state").arg(self.dir.path().join("state"));
+        command.arg("--cache").arg(self.dir.path().join("cache-of-a-command"));
+        ended(command.args(args)).await
+    }
+
+    /// Runs the program's own command for a replay; its exit code and what it printed.
+    pub(crate) async fn replay(&self, args: &[&str]) -> (i32, String) {
+        let mut command = self.command("replay");
+        command.arg("--policy").arg(self.policy_folder().join(format!("{APP}.yaml")));
+        ended(command.args(args)).await
+    }
+
+    fn command(&self, name: &str) -> Command {
         let kubeconfig = self.dir.path().join("kubeconfig");
         let config = format!(
             "apiVersion: v1
@@ -180,13 +198,9 @@ current-context: s
             self.sandbox.api_url()
         );
         std::fs::write(&kubeconfig, config).unwrap();
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_lastgood"));
-        command.args(["rollback", APP, "--cluster", "test", "--policies"]).arg(self.policy_folder());
-        command.arg("--state").arg(self.dir.path().join("state"));
-        command.arg("--cache").arg(self.dir.path().join("cache-of-a-command"));
-        let output = command.args(args).env("KUBECONFIG", kubeconfig).output().await.unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lastgood"));
+        command.arg(name).env("KUBECONFIG", kubeconfig);
+        command
     }
 
     /// The daemon dies between any two of its instructions.
@@ -270,6 +284,20 @@ current-context: s
         reason
     }
 
+    /// The newest verdict: when the daemon saw the sync, when the verdict fell, and what it is.
+    pub(crate) fn verdict(&self) -> (Timestamp, Timestamp, Verdict) {
+        let newest = || self.journal.iter().rev();
+        let began = newest().find(|entry| matches!(entry.kind, Kind::AnalysisBegan { .. }));
+        let ended = newest().find_map(|entry| match &entry.kind {
+            Kind::AnalysisEnded { verdict, .. } => Some((entry.at, verdict.clone())),
+            _ => None,
+        });
+        let (Some(began), Some((at, verdict))) = (began, ended) else {
+            panic!("no verdict\n{}", self.told())
+        };
+        (began.at, at, verdict)
+    }
+
     /// How often the journal tells this.
     pub(crate) fn times(&self, reason: &str) -> usize {
         self.journal.iter().filter(|entry| entry.kind.reason() == reason).count()
@@ -291,6 +319,12 @@ current-context: s
         };
         walk.map(Result::unwrap).filter(holds).map(|id| id.to_string()).collect()
     }
+}
+
+async fn ended(command: &mut Command) -> (i32, String) {
+    let output = command.output().await.unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
 impl Drop for Stage {
