@@ -55,3 +55,9 @@ impl Cli {
         }
     }
 }
+
+/// Reads `name=value`, as `--set` takes it.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}

@@ -75,9 +75,9 @@ impl Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.code.level() {
-            Level::Error => writeln!(f, "error: {}", self.message)?,
+            Level::Error => writeln!(f, "error: {}", printable(&self.message))?,
             // The word is what `--allow` takes.
-            Level::Warning => writeln!(f, "warning[{}]: {}", self.code.word(), self.message)?,
+            Level::Warning => writeln!(f, "warning[{}]: {}", self.code.word(), printable(&self.message))?,
         }
         let gutter = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
         writeln!(f, "{:gutter$}--> {}", "", self.location())?;
@@ -88,10 +88,15 @@ impl fmt::Display for Mistake {
             writeln!(f, "{:gutter$} | {:before$}{}", "", "", "^".repeat(width))?;
         }
         match &self.help {
-            Some(help) => writeln!(f, "{:gutter$} = help: {help}", ""),
+            Some(help) => writeln!(f, "{:gutter$} = help: {}", "", printable(help)),
             None => Ok(()),
         }
     }
+}
+
+/// The text without what would move the mark, or the reader's terminal: tabs and escape sequences, of a file or a server.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The part of the line around the mark, safe to print, with the mark's offset and width in it.
@@ -99,9 +104,8 @@ fn window(place: &Place) -> (String, usize, usize) {
     let line: Vec<char> = hide_passwords(&place.text).chars().collect();
     let column = place.column.saturating_sub(1).min(line.len());
     let from = column.saturating_sub(SHOWN_MAX / 2);
-    let shown = line.iter().skip(from).take(SHOWN_MAX);
-    // A tab or an escape sequence would move the mark, or the reader's terminal.
-    let text: String = shown.map(|c| if c.is_control() { ' ' } else { *c }).collect();
+    let shown: String = line.iter().skip(from).take(SHOWN_MAX).collect();
+    let text = printable(&shown);
     let left = text.chars().count().saturating_sub(column - from);
     let text = text.trim_end().to_owned();
     (text, column - from, place.width.clamp(1, left.max(1)))

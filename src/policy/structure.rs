@@ -64,11 +64,20 @@ pub(super) fn locate(file: &str, text: &str, reading: &Reading, findings: Vec<Fi
     };
     let mut mistakes = Vec::new();
     for finding in findings {
-        let key = finding.path.iter().fold(PathKey::new(), |key, step| match step {
-            Step::Key(name) => key.join_key(name.clone()),
-            Step::Index(i) => key.join_index(*i),
-        });
-        let at = places.as_ref().and_then(|places| places.locations_for(&key));
+        // What is not written, since it has a default, is shown at the section that it belongs to.
+        let keys: Vec<PathKey> = finding
+            .path
+            .iter()
+            .scan(PathKey::new(), |key, step| {
+                *key = match step {
+                    Step::Key(name) => key.clone().join_key(name.clone()),
+                    Step::Index(i) => key.clone().join_index(*i),
+                };
+                Some(key.clone())
+            })
+            .collect();
+        let at =
+            places.as_ref().and_then(|places| keys.iter().rev().find_map(|key| places.locations_for(key)));
         let at = at.and_then(serde_saphyr::Locations::primary_location);
         let place = at.map(|at| reading.draft.original(position(at))).map(|at| {
             let inside = finding.needle.as_ref().and_then(|needle| place_inside(text, at, needle));

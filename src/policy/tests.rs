@@ -59,6 +59,13 @@ error: unknown field `intervall`
 }
 
 #[test]
+fn nothing_in_a_file_reaches_the_terminal_as_a_command() {
+    let text = format!("{HEAD}\"\\e[2J\": 1\n");
+    let shown = read("p", text.as_bytes()).unwrap_err().to_string();
+    assert!(shown.contains("unknown field ` [2J`") && !shown.contains('\u{1b}'), "{shown:?}");
+}
+
+#[test]
 fn all_mistakes_are_found_at_once() {
     check(
         "apiVersion: lastgood.dev/v1alpha1

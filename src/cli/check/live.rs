@@ -14,6 +14,7 @@ use crate::engine::policy::{Prometheus, Slo};
 use crate::observe::slo::Slos;
 use crate::policy::check::{Finding, Step};
 use crate::policy::code::Code;
+use crate::policy::mistake::printable;
 use crate::policy::{Loaded, Mistake, Pattern, SourceFile, place, read};
 
 /// Queries that are on their way at the same time, as the daemon has them.
@@ -33,7 +34,7 @@ pub struct Asking {
     pub application: Option<String>,
     /// A value for a placeholder of the queries: `namespace`, `revision` or one of the policy's variables; may be given
     /// several times.
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = crate::cli::assignment)]
     pub set: Vec<(String, String)>,
 }
 
@@ -113,7 +114,7 @@ impl Answer {
             (Ok(_), Some(reading)) => show(&self.slo.rule, reading),
             (Ok(_), None) => "not asked".to_owned(),
         };
-        (&self.slo.name, shown + &self.says().map(|word| format!(": {word}")).unwrap_or_default())
+        (&self.slo.name, printable(&shown) + &self.says().map(|word| format!(": {word}")).unwrap_or_default())
     }
 
     /// For programs.
@@ -166,9 +167,4 @@ fn url(text: &str) -> Result<String, String> {
         Some("http" | "https") => Ok(text.to_owned()),
         _ => Err("write it like `http://prometheus.monitoring:9090`".to_owned()),
     }
-}
-
-fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write `NAME=VALUE`")?;
-    Ok((name.trim().to_owned(), value.to_owned()))
 }

@@ -41,7 +41,7 @@ pub struct Replay {
     last_good: Option<String>,
     /// A value for a placeholder of the queries, `namespace` or one of the policy's variables; may be given several
     /// times. `namespace` is the application's name by default.
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = what::assignment)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = crate::cli::assignment)]
     set: Vec<(String, String)>,
     /// Ends the timeline at the verdict; without this it goes on to the analysis' end, to show what came after.
     #[arg(long)]

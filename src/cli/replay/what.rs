@@ -33,12 +33,6 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     time.map_err(|_| "write it as RFC 3339, like `2026-11-20T10:00:00Z`, or as seconds since 1970".to_owned())
 }
 
-/// Reads `name=value`.
-pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    Ok((name.trim().to_owned(), value.to_owned()))
-}
-
 /// Finds out what is to be replayed.
 pub(super) async fn task(replay: &Replay) -> anyhow::Result<Task> {
     let set = PolicySet::load(&replay.policy).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;

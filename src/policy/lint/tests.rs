@@ -79,6 +79,15 @@ fn measurements_are_not_faster_than_scrapes() {
     };
     assert_eq!(of(15), ["fast-interval 10s"]);
     assert_eq!(of(10), Vec::<String>::new());
+    // The default is nowhere in the file.
+    let shown = |more: &str| {
+        let text = policy("x", "max: 1").replace("slos:", &format!("{more}\nslos:"));
+        let file = SourceFile { name: "p".to_owned(), bytes: text.into_bytes() };
+        let found = warnings(&file, Assumptions { scrape_interval: Duration::from_secs(30) });
+        found.iter().map(Mistake::location).collect::<Vec<_>>()
+    };
+    assert_eq!(shown("analysis: { duration: 10m }"), ["p:5:11"]);
+    assert_eq!(shown(""), ["p:1:1"]);
 }
 
 #[test]
