@@ -11,7 +11,8 @@ use super::file::{
     Analysis, ApiVersion, Application, Author, Git, Mode, PolicyFile, Prometheus, Rollback, Rollout, Slo,
     SyncRules,
 };
-use super::{read, structure};
+use super::lint::{Assumptions, warnings};
+use super::{SourceFile, read, structure};
 
 fn word() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9_]{1,12}"
@@ -89,12 +90,15 @@ proptest! {
             text.splice(at..end, put.chars());
         }
         let text: String = text.into_iter().collect();
+        let file = SourceFile { name: "p".to_owned(), bytes: text.clone().into_bytes() };
+        let mut told = warnings(&file, Assumptions { scrape_interval: Duration::from_secs(15) });
         if let Err(mistakes) = read("p", text.as_bytes()) {
-            for mistake in mistakes.iter() {
-                let lines = text.split('\n').count();
-                prop_assert!(mistake.place.as_ref().is_none_or(|p| p.line >= 1 && p.line <= lines + 1), "{}", mistake);
-            }
             prop_assert!(mistakes.to_string().starts_with("error: "));
+            told.extend(mistakes.iter().cloned());
+        }
+        for mistake in told {
+            let lines = text.split('\n').count();
+            prop_assert!(mistake.place.as_ref().is_none_or(|p| p.line >= 1 && p.line <= lines + 1), "{}", mistake);
         }
     }
 }

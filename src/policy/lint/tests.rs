@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::policy::read;
 
@@ -261,5 +263,83 @@ fn deep_nesting_is_survived() {
     ] {
         let file = SourceFile { name: "p".to_owned(), bytes: policy(&query, "max: 1").into_bytes() };
         let _found = warnings(&file, assumptions);
+    }
+}
+
+/// Any query of these words.
+fn query() -> impl Strategy<Value = String> {
+    let selector = prop::sample::select(vec![
+        "x",
+        "sum{by=\"rate(\"}",
+        "x{a=\"b[1m]\"} offset 5m",
+        "x @ start()",
+        "# sum(\n up",
+        "count:rate1m{a='/'}",
+    ]);
+    let window =
+        prop::sample::select(vec!["x[1m]", "x{a=`}`}[30s]", "x[5m] offset 1d", "x[5m:15s]", "(x / y)[5m:]"]);
+    let leaf = prop_oneof![
+        selector.prop_map(str::to_owned),
+        (prop::sample::select(vec!["rate", "max_over_time", "INCREASE"]), window)
+            .prop_map(|(function, window)| format!("{}({window})", function.to_lowercase())),
+        Just("1e-3".to_owned()),
+    ];
+    leaf.prop_recursive(5, 40, 3, |inner| {
+        let operator = prop::sample::select(vec![
+            "/",
+            "*",
+            "-",
+            ">",
+            ">= bool",
+            "==",
+            "or",
+            "and on (sum)",
+            "/ ignoring (rate, by) group_left (avg)",
+        ]);
+        prop_oneof![
+            (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
+            (
+                prop::sample::select(vec!["sum", "avg by (sum)", "topk(2, x) or max without (rate)"]),
+                inner.clone()
+            )
+                .prop_map(|(aggregate, a)| format!("{aggregate} ({a})")),
+            inner.clone().prop_map(|a| format!("quantile(0.9, {a}) by (rate)")),
+            inner.clone().prop_map(|a| format!("histogram_quantile(0.5, {a})")),
+            inner.prop_map(|a| format!("-abs({a})")),
+        ]
+    })
+}
+
+/// Each part that is warned of, with what stands at its place.
+fn marked(expr: &Expr, marks: &Marks, text: &str, out: &mut Vec<(String, Option<String>)>) {
+    let wanted = match expr {
+        Expr::Aggregate(aggregate) => Some(aggregate.op.to_string()),
+        Expr::Call(call) => Some(call.func.name.to_owned()),
+        Expr::Binary(binary) if binary.op.is_comparison_operator() || binary.op.to_string() == "/" => {
+            Some(binary.op.to_string())
+        }
+        Expr::MatrixSelector(_) | Expr::Subquery(_) => Some("[".to_owned()),
+        _ => None,
+    };
+    if let Some(wanted) = wanted {
+        let found = marks.of(expr).map(|at| text[at].to_owned());
+        let found = found.map(|found| if wanted == "[" { found[..1].to_owned() } else { found });
+        out.push((wanted, found));
+    }
+    for child in children(expr) {
+        marked(child, marks, text, out);
+    }
+}
+
+proptest! {
+    /// The tree has no places; the text's order gives each part its own.
+    #[test]
+    fn every_part_is_found_in_the_text(text in query()) {
+        let Ok(query) = Query::parse(&text) else { return Ok(()) };
+        let mut parts = Vec::new();
+        marked(&query.0, &Marks::find(&query.0, &text), &text, &mut parts);
+        for (wanted, found) in parts {
+            prop_assert_eq!(Some(wanted), found, "{}", text);
+        }
     }
 }
