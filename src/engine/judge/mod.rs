@@ -6,6 +6,7 @@
 pub mod health;
 pub mod rollout;
 pub mod slo;
+pub mod stats;
 pub mod sync;
 
 use std::fmt;
