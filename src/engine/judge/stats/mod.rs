@@ -10,7 +10,7 @@ pub mod special;
 pub mod spending;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A count as a number to calculate with.
 #[allow(clippy::cast_precision_loss, reason = "counts of samples and requests are far below 2^52")]

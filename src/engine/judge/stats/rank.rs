@@ -104,7 +104,11 @@ impl Ranks {
     pub fn exact_greater(&self, steps_max: usize) -> Option<f64> {
         let (n, m) = (self.first, self.second);
         let most = 2 * n * m;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "twice U is a small count")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "twice U is a small count"
+        )]
         let seen = (2.0 * self.u).round() as usize;
         let short = most.checked_sub(seen)?;
         let width = short + 1;

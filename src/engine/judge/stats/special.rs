@@ -38,11 +38,7 @@ pub fn ln_gamma(x: f64) -> f64 {
 
 /// `ln gamma(x + 1) - ((x + 1/2) ln x - x + ln sqrt(2 pi))`.
 fn stirling_error(x: f64) -> f64 {
-    if x >= 10.0 {
-        stirling_rest(x)
-    } else {
-        ln_gamma(x + 1.0) - (x + 0.5) * x.ln() + x - LN_SQRT_TAU
-    }
+    if x >= 10.0 { stirling_rest(x) } else { ln_gamma(x + 1.0) - (x + 0.5) * x.ln() + x - LN_SQRT_TAU }
 }
 
 /// `x ln(x / mean) + mean - x`, without cancellation where the two are close.

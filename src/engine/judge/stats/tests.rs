@@ -39,10 +39,7 @@ fn ours(what: &str, given: &[Vec<f64>]) -> Vec<f64> {
         "wilson" => ends(wilson(one(0), one(1), one(2))),
         "normal tail" => vec![normal_tail(one(0))],
         "ln gamma" => vec![ln_gamma(one(0))],
-        "beta" => vec![
-            beta_regularised(one(0), one(1), one(2)),
-            beta_complement(one(0), one(1), one(2)),
-        ],
+        "beta" => vec![beta_regularised(one(0), one(1), one(2)), beta_complement(one(0), one(1), one(2))],
         other => panic!("unknown kind {other}"),
     }
 }
@@ -118,7 +115,8 @@ impl Random {
 fn correlation_time_of_an_autoregression_is_known() {
     // (1 + keep) / (1 - keep).
     for (keep, expected) in [(0.0, 1.0), (0.5, 3.0), (0.8, 9.0), (0.9, 19.0)] {
-        let mean = (0..40).map(|seed| correlation::time(&autoregressive(keep, 4000, seed))).sum::<f64>() / 40.0;
+        let mean =
+            (0..40).map(|seed| correlation::time(&autoregressive(keep, 4000, seed))).sum::<f64>() / 40.0;
         assert!((mean / expected - 1.0).abs() < 0.15, "keep {keep}: {mean}, expected {expected}");
     }
 }
