@@ -35,6 +35,7 @@ impl Cut {
     }
 
     /// The same cut with blocks of `times` the length.
+    #[must_use]
     pub fn longer(self, times: f64) -> Self {
         #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "it saturates")]
         let length = (self.length as f64 * times.max(1.0)) as i64;

@@ -83,6 +83,7 @@ impl Baseline {
     }
 
     /// One that knows nothing.
+    #[must_use]
     pub fn emptied(&self) -> Self {
         let nothing = || Side { blocks: Vec::new(), ascending: Vec::new(), last: None };
         Self { sides: [nothing(), nothing()], ..self.clone() }

@@ -120,7 +120,7 @@ impl Ranks {
         *ways.first_mut()?.first_mut()? = 1.0;
         let mut above = 0;
         for group in self.ties.iter().rev() {
-            ways = with_group(&ways, above, *group, n)?;
+            ways = with_group(&ways, above, *group, n);
             above += group;
         }
         let favourable: f64 = ways.last()?.iter().sum();
@@ -129,7 +129,7 @@ impl Ranks {
 }
 
 /// The choices after a further group of equal values, `above` values being greater than it.
-fn with_group(ways: &[Vec<f64>], above: usize, group: usize, n: usize) -> Option<Vec<Vec<f64>>> {
+fn with_group(ways: &[Vec<f64>], above: usize, group: usize, n: usize) -> Vec<Vec<f64>> {
     let mut next: Vec<Vec<f64>> = ways.iter().map(|of| vec![0.0; of.len()]).collect();
     for (chosen, of) in ways.iter().enumerate() {
         // So many of the values above belong to the first sample.
@@ -150,7 +150,7 @@ fn with_group(ways: &[Vec<f64>], above: usize, group: usize, n: usize) -> Option
             }
         }
     }
-    Some(next)
+    next
 }
 
 /// The logarithm of the number of ways to choose `m` of `all`.

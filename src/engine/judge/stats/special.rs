@@ -95,6 +95,7 @@ pub fn beta_complement(x: f64, a: f64, b: f64) -> f64 {
     beta_regularised(1.0 - x, b, a)
 }
 
+#[allow(clippy::many_single_char_names, reason = "the names of the formula")]
 fn beta_lower(x: f64, a: f64, b: f64) -> f64 {
     const TINY: f64 = 1e-300;
     let held = |value: f64| if value.abs() < TINY { TINY } else { value };

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 /// The level of the `look`th look, counted from 1, if all looks together may spend `level`.
 ///
-/// Alpha spending (K. K. G. Lan and D. L. DeMets, Biometrika 70 (1983), 659-663) in its plainest form: the levels add up
+/// Alpha spending (Lan and `DeMets`, Biometrika 70 (1983), 659-663) in its plainest form: the levels add up
 /// to `level` however many looks there will be, since 1 + 1/4 + 1/9 + … is pi²/6. By the union bound the guarantee
 /// then holds whatever the looks have to do with each other. The first gets most, since a big break shows in it; the
 /// chance under an innocent change falls much faster with each look than the level does.
