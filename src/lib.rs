@@ -27,3 +27,4 @@ pub mod replay;
 pub mod run;
 pub mod sandbox;
 pub mod serve;
+mod tls;

@@ -11,11 +11,12 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
 /// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("engine", &[]),
     ("cluster", &[]),
-    ("observe", &["engine", "cluster"]),
-    ("act", &["engine", "cluster"]),
+    ("tls", &[]),
+    ("observe", &["engine", "cluster", "tls"]),
+    ("act", &["engine", "cluster", "tls"]),
     ("record", &["engine", "cluster"]),
     ("serve", &["engine", "cluster"]),
     ("policy", &["engine"]),

@@ -445,6 +445,8 @@ pub enum Gap {
     Unreachable(String),
     /// The server answered with an error.
     ServerError(String),
+    /// The credentials are missing, unusable or not taken.
+    Credentials(String),
     /// The server refused the query itself.
     QueryRefused(String),
     /// Argo CD's health is older than the end of the operation: it describes the revision before.
@@ -462,6 +464,7 @@ impl Gap {
             Self::TimedOut
             | Self::Unreachable(_)
             | Self::ServerError(_)
+            | Self::Credentials(_)
             | Self::Partial(_)
             | Self::NotWatching(_) => true,
             Self::NoData
@@ -486,6 +489,7 @@ impl fmt::Display for Gap {
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::ServerError(why) => write!(f, "the server failed: {why}"),
+            Self::Credentials(why) => write!(f, "credentials: {why}"),
             Self::QueryRefused(why) => write!(f, "the server refused the query: {why}"),
             Self::HealthOlderThanSync => f.write_str("Argo CD's health is older than the sync"),
             Self::OtherCluster => f.write_str("the workloads are in another cluster"),

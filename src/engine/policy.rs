@@ -75,12 +75,32 @@ pub struct RolloutRules {
 }
 
 /// A Prometheus server, or one that speaks its API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prometheus {
     /// The base URL, without `/api/v1`.
     pub url: String,
     /// How long one query may take.
     pub timeout: Duration,
+    /// Headers to send with each query; none is a secret.
+    pub headers: BTreeMap<String, String>,
+    /// Where the credentials for it are; none are sent without.
+    pub credentials: Option<CredentialsAt>,
+}
+
+impl Prometheus {
+    /// A server that wants nothing but queries.
+    pub fn new(url: impl Into<String>, timeout: Duration) -> Self {
+        Self { url: url.into(), timeout, headers: BTreeMap::new(), credentials: None }
+    }
+}
+
+/// Where the credentials for a server are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CredentialsAt {
+    /// In a Secret of this name, in Argo CD's namespace.
+    Secret(String),
+    /// In the files of this folder.
+    Folder(String),
 }
 
 /// The limits of a rollback.

@@ -1,17 +1,22 @@
 //! Sends SLO queries to Prometheus and reads numbers, or why there are none, out of its answers.
 
 mod answer;
+mod credentials;
 mod range;
 mod server;
+mod sharing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use self::answer::number;
+use self::credentials::Secrets;
 pub use self::range::{Labels, RangeSeries};
-use self::server::Server;
+use self::server::{Request, Servers};
+use self::sharing::Sharing;
 use crate::engine::action::{MeasureOrder, When};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
@@ -23,33 +28,46 @@ const CONCURRENT_MAX: usize = 4;
 /// Bytes of an answer with one number that are read. It takes two hundred; a query that forgot to aggregate takes megabytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Sends queries to Prometheus servers, and keeps the connections.
+/// Sends queries to Prometheus servers, keeps the connections, and sends once what several ask at the same time.
 pub struct Slos {
-    http: reqwest::Client,
+    servers: Arc<Servers>,
+    sharing: Arc<Sharing>,
 }
 
 impl Slos {
-    /// Makes the HTTP client that all queries share; fails only if the system's certificates cannot be used.
+    /// Reads credentials from folders only; fails only if the system's certificates cannot be used.
     pub fn new() -> Result<Self, reqwest::Error> {
-        Ok(Self { http: server::http()? })
+        Self::made(None)
+    }
+
+    /// Reads credentials from Secrets of this namespace too.
+    pub fn with_secrets(client: kube::Client, namespace: impl Into<String>) -> Result<Self, reqwest::Error> {
+        Self::made(Some(Secrets { client, namespace: namespace.into() }))
+    }
+
+    fn made(secrets: Option<Secrets>) -> Result<Self, reqwest::Error> {
+        Ok(Self { servers: Arc::new(Servers::new(secrets)?), sharing: Arc::default() })
     }
 
     /// Sends all queries of an order and gives an answer for each of them at each of its times.
     ///
-    /// The answers come query by query, in the order's order, oldest first.
+    /// The answers come query by query, in the order's order, oldest first. What another order asked too, not longer ago
+    /// than a quarter of the interval, is not sent again: each answer says when it was asked for.
     pub async fn measure(
         &self,
         order: &MeasureOrder,
         prometheus: &Prometheus,
         now: Timestamp,
+        interval: Duration,
     ) -> Vec<SloAnswer> {
+        let fresh = interval / 4;
         let asked = order.queries.iter().map(|query| async move {
             let promql = &query.promql;
             let answer = |(at, reading)| SloAnswer::new(query, at, reading);
             match order.when {
-                When::Now => vec![answer((now, self.query(prometheus, promql, None).await))],
+                When::Now => vec![answer(self.instant(prometheus, promql, None, fresh, now).await)],
                 When::Range { from, to, step } => {
-                    let series = self.range(prometheus, promql, from, to, step).await;
+                    let series = self.pieces(prometheus, promql, (from, to, step), fresh).await;
                     range::readings(series, &order.when.times(now), step).map(answer).collect()
                 }
             }
@@ -61,13 +79,25 @@ impl Slos {
 
     /// Sends one query, evaluated at a time, or by the server's own clock when none is given.
     pub async fn query(&self, prometheus: &Prometheus, promql: &str, at: Option<Timestamp>) -> Reading {
-        let time = at.map(|at| at.to_string());
-        let mut form = vec![("query", promql)];
-        form.extend(time.as_deref().map(|time| ("time", time)));
-        let answer = self.server(prometheus).post("query", &form, ANSWER_BYTES_MAX).await;
+        self.instant(prometheus, promql, at, Duration::ZERO, Timestamp::UNIX_EPOCH).await.1
+    }
+
+    async fn instant(
+        &self,
+        prometheus: &Prometheus,
+        promql: &str,
+        at: Option<Timestamp>,
+        fresh: Duration,
+        now: Timestamp,
+    ) -> (Timestamp, Reading) {
+        let mut form = vec![("query", promql.to_owned())];
+        form.extend(at.map(|at| ("time", at.to_string())));
+        let prometheus = prometheus.clone();
+        let request = Request { prometheus, method: "query", form, bytes_max: ANSWER_BYTES_MAX };
+        let (asked_at, answer) = self.sharing.send(&self.servers, request, fresh, now).await;
         match answer.and_then(|(status, body)| number(status, &body)) {
-            Ok(value) => Reading::Value(value),
-            Err(gap) => Reading::Gap(gap),
+            Ok(value) => (asked_at, Reading::Value(value)),
+            Err(gap) => (asked_at, Reading::Gap(gap)),
         }
     }
 
@@ -83,21 +113,36 @@ impl Slos {
         to: Timestamp,
         step: Duration,
     ) -> Result<Vec<RangeSeries>, Gap> {
-        let server = self.server(prometheus);
+        self.pieces(prometheus, promql, (from, to, step), Duration::ZERO).await
+    }
+
+    async fn pieces(
+        &self,
+        prometheus: &Prometheus,
+        promql: &str,
+        (from, to, step): (Timestamp, Timestamp, Duration),
+        fresh: Duration,
+    ) -> Result<Vec<RangeSeries>, Gap> {
         let mut whole = range::Merged::default();
         for (start, end) in range::chunks(from, to, step) {
-            let (start, end, step) = (start.to_string(), end.to_string(), step.as_secs_f64().to_string());
-            let form = [("query", promql), ("start", &start), ("end", &end), ("step", &step)];
-            let (status, body) = server.post("query_range", &form, range::ANSWER_BYTES_MAX).await?;
+            let form = vec![
+                ("query", promql.to_owned()),
+                ("start", start.to_string()),
+                ("end", end.to_string()),
+                ("step", step.as_secs_f64().to_string()),
+            ];
+            let prometheus = prometheus.clone();
+            let bytes_max = range::ANSWER_BYTES_MAX;
+            let request = Request { prometheus, method: "query_range", form, bytes_max };
+            let (_, answer) = self.sharing.send(&self.servers, request, fresh, to).await;
+            let (status, body) = answer?;
             whole.add(range::read(status, &body)?);
         }
         Ok(whole.into_series())
     }
-
-    fn server<'a>(&'a self, prometheus: &'a Prometheus) -> Server<'a> {
-        Server { http: &self.http, prometheus }
-    }
 }
 
+#[cfg(test)]
+mod reaching;
 #[cfg(test)]
 mod tests;

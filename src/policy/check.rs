@@ -11,7 +11,7 @@ use super::duration::Span;
 use super::file::{Application, PolicyFile};
 use super::promql::QUERY_CHARS_MAX;
 use super::selector::Pattern;
-use super::slo;
+use super::{server, slo};
 use crate::engine::analysis::PAST_REVERTS_MAX;
 use crate::engine::template::BUILT_IN;
 
@@ -109,7 +109,7 @@ pub fn check(file: &PolicyFile) -> Vec<Finding> {
     application(&file.application, &mut report);
     durations(file, &mut report);
     counts(file, &mut report);
-    prometheus(file, &mut report);
+    server::prometheus(file, &mut report);
     variables(file, &mut report);
     slo::slos(file, &mut report);
     never_revert(file, &mut report);
@@ -239,27 +239,8 @@ fn counts(file: &PolicyFile, report: &mut Report) {
     }
 }
 
-fn prometheus(file: &PolicyFile, report: &mut Report) {
-    let Some(prometheus) = &file.prometheus else {
-        if !file.slos.is_empty() {
-            report.add(
-                &keys(&["slos"]),
-                "there are `slos` but no `prometheus` to ask",
-                "add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
-            );
-        }
-        return;
-    };
-    let path = keys(&["prometheus", "url"]);
-    if let Some(url) = web_url(&prometheus.url, &path, "http://prometheus.monitoring:9090", report)
-        && url.path().contains("/api/v1")
-    {
-        report.add(&path, "the URL holds `/api/v1`, which is added by lastgood", "give the base URL only");
-    }
-}
-
 /// The URL, if it is one of a server and holds no secret; says what is wrong with it otherwise.
-fn web_url(url: &str, path: &[Step], example: &str, report: &mut Report) -> Option<http::Uri> {
+pub(super) fn web_url(url: &str, path: &[Step], example: &str, report: &mut Report) -> Option<http::Uri> {
     // No message repeats the URL, since what is wrong with it may be a password.
     let Ok(url) = url.parse::<http::Uri>() else {
         report.add(path, "this is not a URL", format!("write it like `{example}`"));

@@ -122,6 +122,32 @@ pub struct Prometheus {
     /// How long one query may take; `5s` by default.
     #[serde(default = "five_seconds")]
     pub timeout: Span,
+    /// The tenant whose data is read, sent as the header `X-Scope-OrgID`; Mimir takes several as `a|b`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Further headers to send with each query, none of which may be a secret.
+    #[serde(default, deserialize_with = "or_default")]
+    pub headers: BTreeMap<String, String>,
+    /// Where credentials and certificates for this server are; without, none are sent, and the system's authorities are
+    /// trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+}
+
+/// Where credentials and certificates for a Prometheus are: one of the two.
+///
+/// Both hold `url`, and nothing is sent but to that URL and below it; `bearerToken`, or `username` and `password`;
+/// `tls.crt` and `tls.key`, a client certificate; `ca.crt`, the only authorities to trust. All but `url` are optional. They
+/// are read anew every half minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Credentials {
+    /// A Secret in Argo CD's namespace (`--argocd-namespace`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// A folder with a file for each key, such as a mounted Secret or a projected volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
 }
 
 fn five_seconds() -> Span {

@@ -21,6 +21,7 @@ mod read;
 pub mod reload;
 mod schema;
 mod selector;
+mod server;
 mod set;
 mod slo;
 mod structure;

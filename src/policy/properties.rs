@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::check::check as findings;
 use super::duration::Span;
 use super::file::{
-    Analysis, ApiVersion, Application, Author, Git, Mode, PolicyFile, Prometheus, Rollback, Rollout, Slo,
-    SyncRules,
+    Analysis, ApiVersion, Application, Author, Credentials, Git, Mode, PolicyFile, Prometheus, Rollback,
+    Rollout, Slo, SyncRules,
 };
 use super::lint::{Assumptions, warnings};
 use super::{SourceFile, read, structure};
@@ -45,7 +45,13 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                 api_version: ApiVersion,
                 application: Application { name, project: Some(project), labels, namespace: None },
                 analysis: Analysis { duration: Span::secs(interval.0.as_secs() * 20 + 60), interval },
-                prometheus: Some(Prometheus { url: "http://p".into(), timeout: Span::secs(3) }),
+                prometheus: Some(Prometheus {
+                    url: "http://p".into(),
+                    timeout: Span::secs(3),
+                    tenant: interval.0.as_secs().is_multiple_of(2).then(|| "team-a|team-b".to_owned()),
+                    headers: BTreeMap::from([("X-Team".to_owned(), "shop".to_owned())]),
+                    credentials: push.then(|| Credentials { secret: Some("mimir".into()), folder: None }),
+                }),
                 variables: BTreeMap::from([("v".to_owned(), author.clone())]),
                 slos,
                 sync: SyncRules::default(),

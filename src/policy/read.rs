@@ -9,11 +9,11 @@ use super::code::Code;
 use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
-use super::structure;
+use super::{server, structure};
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
-    GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, Prometheus, RevertRules,
-    RollbackRules, RolloutRules, Rule, SharedFiles, Slo, Strikes,
+    GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, RevertRules, RollbackRules,
+    RolloutRules, Rule, SharedFiles, Slo, Strikes,
 };
 use crate::engine::template::Template;
 
@@ -109,10 +109,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
         baseline: Duration::from_secs(3600),
         false_rollback_rate: 0.001,
         variables: file.variables.clone(),
-        prometheus: file.prometheus.as_ref().map(|prometheus| Prometheus {
-            url: prometheus.url.trim_end_matches('/').to_owned(),
-            timeout: prometheus.timeout.0,
-        }),
+        prometheus: file.prometheus.as_ref().map(server::convert),
         rollback: RollbackRules {
             push_timeout: rollback.push_timeout.0,
             live_timeout: rollback.live_timeout.0,

@@ -539,3 +539,45 @@ fn pull_requests() {
         assert_eq!(with(rollback), expected, "{rollback}");
     }
 }
+
+#[test]
+fn how_a_prometheus_is_reached() {
+    let check = |fields: &str, expected: &[&str]| {
+        check_lines(&format!("prometheus: {{ url: https://p, {fields} }}"), expected);
+    };
+    check("tenant: a|b, headers: { X-Team: shop }, credentials: { secret: mimir }", &[]);
+    check("credentials: { folder: /etc/prometheus-credentials }, headers:", &[]);
+    check("tenant: ' '", &["p:4:39: `tenant` is empty"]);
+    check("tenant: 'a b'", &["p:4:39: `a b` cannot be sent in a header; use ASCII without blanks"]);
+    check(
+        "headers: { authorization: Bearer x, X-Scope-OrgID: a }",
+        &[
+            "p:4:57: the header `authorization` cannot be set here; put `bearerToken`, or `username` and `password`, where `credentials` says",
+            "p:4:82: the header `X-Scope-OrgID` cannot be set here; give it as `tenant`",
+        ],
+    );
+    check(
+        "headers: { 'a b': c }",
+        &["p:4:49: `a b` is not the name of a header; use letters, digits and `-`"],
+    );
+    check(
+        "headers: { a: '\u{e9}\n' }",
+        &["p:4:45: `a` holds a line break, a control character or blanks at its ends"],
+    );
+    check(
+        "credentials: {}",
+        &[
+            "p:4:44: `credentials` does not say where they are; give `secret: NAME` or `folder: PATH`; neither is needed for a server that wants none",
+        ],
+    );
+    check(
+        "credentials: { secret: a, folder: /b }",
+        &["p:4:65: the credentials are in a Secret already; give `secret` or `folder`"],
+    );
+    check(
+        "credentials: { folder: b }",
+        &[
+            "p:4:54: `b` is not an absolute path; begin it with `/`: the daemon's working folder is nobody's choice",
+        ],
+    );
+}

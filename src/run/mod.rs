@@ -87,11 +87,12 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> a
     let shared = Arc::new(Shared {
         journal: journal::Journal::start(config.clients.request.clone(), config.tap),
         clients: config.clients.clone(),
-        argocd_namespace: config.argocd_namespace,
+        argocd_namespace: config.argocd_namespace.clone(),
         cluster: config.cluster,
         store: config.store,
         git: Arc::new(git),
-        slos: Slos::new().context("cannot make the HTTP client for Prometheus")?,
+        slos: Slos::with_secrets(config.clients.request.clone(), config.argocd_namespace)
+            .context("cannot make the HTTP client for Prometheus")?,
         fleet: Mutex::default(),
         write_checks: write_access::Checks::default(),
     });

@@ -225,7 +225,8 @@ fn shared(
         cluster: request.cluster.clone(),
         store: Arc::clone(&request.store),
         git: Arc::new(git),
-        slos: Slos::new().context("cannot make the HTTP client for Prometheus")?,
+        slos: Slos::with_secrets(request.clients.request.clone(), request.argocd_namespace.clone())
+            .context("cannot make the HTTP client for Prometheus")?,
         fleet: Mutex::new(fleet),
         journal,
         write_checks: write_access::Checks::default(),

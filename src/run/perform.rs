@@ -62,7 +62,7 @@ pub(super) async fn perform(
 async fn measure(shared: &Shared, policy: &Policy, order: MeasureOrder) -> Option<Event> {
     // A policy with SLOs has a Prometheus: it is refused otherwise.
     let prometheus = policy.prometheus.as_ref()?;
-    let answers = shared.slos.measure(&order, prometheus, Timestamp::now()).await;
+    let answers = shared.slos.measure(&order, prometheus, Timestamp::now(), policy.interval).await;
     Some(Event::Measured { round: order.round, answers })
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
         baseline: seconds(600),
         false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
-        prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
+        prometheus: Some(Prometheus::new("http://prometheus", seconds(5))),
         rollback: RollbackRules {
             push_timeout: seconds(100),
             live_timeout: seconds(100),

@@ -42,7 +42,7 @@ pub fn policy() -> Policy {
         baseline: seconds(600),
         false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
-        prometheus: Some(Prometheus { url: "http://prometheus".into(), timeout: seconds(5) }),
+        prometheus: Some(Prometheus::new("http://prometheus", seconds(5))),
         rollback: RollbackRules {
             push_timeout: seconds(300),
             live_timeout: seconds(300),

@@ -119,7 +119,7 @@ fn policy() -> Policy {
         baseline: seconds(600),
         false_rollback_rate: 0.001,
         variables: BTreeMap::new(),
-        prometheus: Some(Prometheus { url: "http://sim".into(), timeout: seconds(5) }),
+        prometheus: Some(Prometheus::new("http://sim", seconds(5))),
         rollback: RollbackRules {
             push_timeout: seconds(300),
             live_timeout: seconds(300),

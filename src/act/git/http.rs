@@ -13,8 +13,8 @@ use reqwest::{Client, Method, NoProxy, Proxy, Response, StatusCode, Url, redirec
 use super::access::{Access, Auth, Secret};
 use super::advert::Filtered;
 use super::error::{Class, Failure, WORDS_CHARS_MAX};
-use super::tls;
 use super::transport::{Session, runtime};
+use crate::tls;
 
 /// Redirects that are followed; a moved repository needs one, a moved host one more.
 const REDIRECTS_MAX: u32 = 3;

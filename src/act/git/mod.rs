@@ -29,7 +29,6 @@ mod renames;
 mod shared;
 pub mod sign;
 mod ssh;
-mod tls;
 mod transport;
 mod tree;
 pub(crate) mod url;

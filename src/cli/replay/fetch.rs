@@ -85,14 +85,19 @@ async fn ask(slos: &Slos, prometheus: &Prometheus, part: &Stretch) -> Vec<SloAns
     let round = Round { began_at: part.from, number: 0 };
     let when = When::Range { from: part.from, to: part.to, step: part.step };
     let order = MeasureOrder { round, when, queries: vec![query] };
-    slos.measure(&order, prometheus, Timestamp::now()).await
+    // Nobody else asks.
+    slos.measure(&order, prometheus, Timestamp::now(), Duration::ZERO).await
 }
 
 /// Why an answer is none that the daemon could have had on a quiet day.
 fn failure(answer: &SloAnswer) -> Option<Gap> {
     match &answer.reading {
         Reading::Gap(
-            gap @ (Gap::TimedOut | Gap::Unreachable(_) | Gap::ServerError(_) | Gap::QueryRefused(_)),
+            gap @ (Gap::TimedOut
+            | Gap::Unreachable(_)
+            | Gap::ServerError(_)
+            | Gap::Credentials(_)
+            | Gap::QueryRefused(_)),
         ) => Some(gap.clone()),
         Reading::Value(_) | Reading::Gap(_) => None,
     }

@@ -1,11 +1,11 @@
 //! Every way in which a Prometheus, or what stands before it, can fail to give a number.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::{Form, State};
+use axum::extract::Form;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::post;
 use tokio::net::TcpListener;
@@ -21,7 +21,7 @@ fn now() -> Timestamp {
 }
 
 fn prometheus(url: String) -> Prometheus {
-    Prometheus { url, timeout: Duration::from_secs(5) }
+    Prometheus::new(url, Duration::from_secs(5))
 }
 
 /// Serves one answer to every query.
@@ -95,7 +95,6 @@ async fn refusals_and_failures() {
         (200, r#"{"status":"success"}"#),
         (200, r#"{"status":"success","data":{"resultType":"vector","result":7}}"#),
         (200, r#"{"status":"success","data":{"resultType":"scalar","result":[1,"one"]}}"#),
-        (401, "no"),
         (404, "404 page not found"),
         (422, r#"{"status":"error","errorType":"execution","error":"expanding series: rpc error"}"#),
         (429, r#"{"status":"error","errorType":"too_many_requests","error":"slow down"}"#),
@@ -105,6 +104,14 @@ async fn refusals_and_failures() {
     ] {
         let reading = reading(status, body).await;
         assert!(matches!(reading, Reading::Gap(Gap::ServerError(_))), "{status} {body}: {reading:?}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_or_a_tenant_may_be_missing() {
+    for (status, words) in [(401, "401 Unauthorized"), (403, "403 Forbidden")] {
+        let why = format!("the server wants some, or a tenant (HTTP {words})");
+        check(status, "no org id", Err(Gap::Credentials(why))).await;
     }
 }
 
@@ -150,7 +157,7 @@ async fn told(server: &Prometheus, when: When, queries: &[(&str, &str)]) -> Vec<
     let query = |(slo, promql): &(&str, &str)| SloQuery { slo: (*slo).into(), promql: (*promql).into() };
     let round = Round { began_at: now(), number: 1 };
     let order = MeasureOrder { round, when, queries: queries.iter().map(query).collect() };
-    let answers = Slos::new().unwrap().measure(&order, server, now()).await;
+    let answers = Slos::new().unwrap().measure(&order, server, now(), Duration::ZERO).await;
     let clock = |at: Timestamp| at.strftime("%H:%M:%S%.f").to_string();
     let told = answers.iter().map(|a| match &a.reading {
         Reading::Value(value) => format!("{} {} {value}", a.slo, clock(a.at)),
@@ -316,31 +323,4 @@ async fn one_piece_that_is_missing_is_a_gap_for_the_whole_range() {
     let range =
         range.range(&server, "up", at(1_795_000_000), at(1_795_020_000), Duration::from_secs(1)).await;
     assert!(matches!(&range, Err(Gap::ServerError(why)) if why.contains("503")), "{range:?}");
-}
-
-#[tokio::test]
-async fn few_queries_are_on_their_way_at_once() {
-    #[derive(Clone, Default)]
-    struct Load {
-        now: Arc<AtomicUsize>,
-        most: Arc<AtomicUsize>,
-    }
-    async fn slow(State(load): State<Load>) -> &'static str {
-        let now = load.now.fetch_add(1, Ordering::SeqCst) + 1;
-        load.most.fetch_max(now, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        load.now.fetch_sub(1, Ordering::SeqCst);
-        r#"{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}"#
-    }
-    let load = Load::default();
-    let server =
-        start(Router::new().route("/prefix/api/v1/query", post(slow)).with_state(load.clone())).await;
-    let order = MeasureOrder {
-        round: Round { began_at: now(), number: 1 },
-        when: When::Now,
-        queries: (0..12).map(|n| SloQuery { slo: format!("s{n}"), promql: "up".into() }).collect(),
-    };
-    let answers = Slos::new().unwrap().measure(&order, &server, now()).await;
-    assert!(answers.iter().all(|answer| answer.reading == Reading::Value(1.0)), "{answers:?}");
-    assert_eq!(load.most.load(Ordering::SeqCst), CONCURRENT_MAX);
 }
