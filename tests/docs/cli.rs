@@ -27,7 +27,7 @@ fn the_command_line_is_described() {
 | code | meaning |
 |---|---|
 | 0 | done; for `check`: all policies are valid; for `replay`: whatever the verdict |
-| 1 | it failed or the arguments are wrong, and it says why on standard error; for `check`: mistakes were found, and stand on standard output |
+| 1 | it failed or the arguments are wrong, and it says why on standard error; for `check`: mistakes were found, or warnings with `--deny-warnings`, and stand on standard output |
 | 2 | `revert`, `rollback`: later commits changed the same lines |
 | 3 | `revert`, `rollback`: it must not be reverted, for the reason that is printed |
 
