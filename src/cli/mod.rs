@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::engine::policy::Prometheus;
+
 /// Rolls GitOps applications back through Git when a change makes them sick.
 #[derive(Debug, Parser)]
 #[command(name = "lastgood", version, about, max_term_width = 100)]
@@ -60,4 +62,11 @@ impl Cli {
 fn assignment(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// The Prometheus to ask instead of a policy's own; credentials are for their own server only.
+fn elsewhere(own: Prometheus, url: &str) -> Prometheus {
+    let url = url.trim_end_matches('/').to_owned();
+    let credentials = own.credentials.filter(|_| url == own.url);
+    Prometheus { url, credentials, ..own }
 }

@@ -23,7 +23,7 @@ const CONCURRENT_MAX: usize = 4;
 /// Which server is asked, and for what.
 #[derive(Debug, Args)]
 pub struct Asking {
-    /// Asks each policy's own Prometheus what its queries return now, with the credentials that the policy names.
+    /// Asks each policy's own Prometheus what its queries return now; credentials are read from folders, not from Secrets.
     #[arg(long)]
     pub live: bool,
     /// Asks this Prometheus instead of the policies' own.
@@ -78,9 +78,11 @@ impl Asking {
     }
 
     fn server(&self, loaded: &Loaded) -> Option<Prometheus> {
-        let own = loaded.policy.prometheus.as_ref()?;
-        let url = self.prometheus.as_ref().unwrap_or(&own.url).trim_end_matches('/').to_owned();
-        Some(Prometheus { url, ..own.clone() })
+        let own = loaded.policy.prometheus.as_ref()?.clone();
+        Some(match &self.prometheus {
+            Some(url) => crate::cli::elsewhere(own, url),
+            None => own,
+        })
     }
 
     /// What the placeholders stand for.

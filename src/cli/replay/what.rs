@@ -151,8 +151,8 @@ fn ready(replay: &Replay, mut policy: Policy, syncs: Vec<Pretence>) -> anyhow::R
     if policy.slos.is_empty() {
         bail!("the policy `{}` has no slos, and nothing else is recorded", policy.name);
     }
-    if let (Some(url), Some(prometheus)) = (&replay.prometheus, &mut policy.prometheus) {
-        url.trim_end_matches('/').clone_into(&mut prometheus.url);
+    if let Some(url) = &replay.prometheus {
+        policy.prometheus = policy.prometheus.map(|own| crate::cli::elsewhere(own, url));
     }
     Ok(Task { policy, syncs })
 }
