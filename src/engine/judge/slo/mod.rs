@@ -1,6 +1,7 @@
 //! SLO queries: from their samples before and after the sync to what they say about it, by their rule.
 
 pub mod blocks;
+pub mod burn_rate;
 pub mod comparison;
 mod strikes;
 

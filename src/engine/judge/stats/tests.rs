@@ -91,7 +91,7 @@ fn autoregressive(keep: f64, length: usize, seed: u64) -> Vec<f64> {
         .collect()
 }
 
-/// Random numbers for tests: SplitMix64 (G. L. Steele, D. Lea and C. H. Flood, OOPSLA 2014).
+/// Random numbers for tests: `SplitMix64` (G. L. Steele, D. Lea and C. H. Flood, OOPSLA 2014).
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
