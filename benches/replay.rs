@@ -22,9 +22,10 @@ const DAYS: u64 = 30;
 const SLOS: usize = 10;
 
 fn main() {
-    let slos: String = (0..SLOS)
+    let slos: Vec<String> = (0..SLOS)
         .map(|i| format!("  - {{ name: errors{i}, query: 'errors{{n=\"{i}\"}}', max: 0.05 }}\n"))
         .collect();
+    let slos = slos.concat();
     let text = format!(
         "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: shop }}\nprometheus: {{ url: http://prometheus }}\nslos:\n{slos}rollback: {{ mode: dry-run }}\n"
     );

@@ -64,13 +64,14 @@ rollback: {{ mode: dry-run }}
 
     /// Exit code, standard output and standard error.
     fn replay(&self, args: &[&str]) -> (i32, String, String) {
-        run(self.dir.path(), &[&["--policy", "shop.yaml"], args].concat())
+        command(self.dir.path(), &[&["replay", "--policy", "shop.yaml"], args].concat())
     }
 }
 
-fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
+/// Runs the program; its exit code, standard output and standard error.
+fn command(dir: &Path, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastgood"));
-    let output = command.arg("replay").args(args).current_dir(dir).output().unwrap();
+    let output = command.args(args).current_dir(dir).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -190,4 +191,42 @@ fn a_plot_is_an_svg_with_the_series_and_the_verdict() {
         assert!(svg.contains(part), "{part}\n{svg}");
     }
     assert_eq!(svg.matches("<polyline").count(), 2);
+}
+
+/// Errors that come and go a little, and an availability that never moves.
+fn two_weeks(query: &str, at: f64) -> Option<f64> {
+    match query {
+        r#"errors{app="shop"}"# => Some(0.01 + 0.005 * (at / 700.0).sin()),
+        r#"latency{app="shop"}"# => Some(0.2),
+        _ => None,
+    }
+}
+
+#[test]
+fn suggested_limits_are_valid_quiet_and_told_with_their_reasons() {
+    let stage = Stage { dir: tempfile::tempdir().unwrap(), history: serve(two_weeks) };
+    let text = format!(
+        "# Ours.
+apiVersion: lastgood.dev/v1alpha1
+application: {{ name: shop }}
+prometheus: {{ url: \"{}\" }}
+slos:
+  - {{ name: errors, query: 'errors{{app=\"shop\"}}', max: 0.012 }} # to be found out
+  - {{ name: latency, query: 'latency{{app=\"shop\"}}', max: 0.5 }}
+rollback: {{ mode: dry-run }}
+",
+        stage.history.url
+    );
+    stage.policy(&text);
+    let suggest = ["suggest", "--policy", "shop.yaml", "--to", "2026-11-20T10:00:00Z"];
+    let (code, out, err) = command(stage.dir.path(), &suggest);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let (comments, policy) = out.split_at(out.find("# Ours.").unwrap());
+    assert_eq!(policy, text.replace("0.012", "0.018"));
+    assert!(comments.contains("Of 1345 pretended syncs 0 would have been convicted"), "{comments}");
+    assert!(!comments.contains("with the limits before, 0."), "{comments}");
+    assert!(comments.contains("latency: too few values, or all the same"), "{comments}");
+    stage.policy(&out);
+    let (code, out, _) = command(stage.dir.path(), &["check", "shop.yaml"]);
+    assert_eq!(code, 0, "{out}");
 }

@@ -7,6 +7,7 @@ pub mod revert;
 pub mod rollback;
 pub mod run;
 pub mod schema;
+pub mod suggest;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ pub enum Command {
     Run(run::Run),
     /// Prints the JSON Schema of policy files, for editors.
     Schema(schema::Schema),
+    /// Proposes limits for a policy under which recent weeks would have been quiet.
+    Suggest(suggest::Suggest),
 }
 
 impl Cli {
@@ -54,6 +57,7 @@ impl Cli {
             Command::Rollback(rollback) => rollback.run(out),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(out),
+            Command::Suggest(suggest) => suggest.run(out),
         }
     }
 }

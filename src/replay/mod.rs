@@ -6,10 +6,12 @@
 
 #[cfg(test)]
 mod fixture;
+mod limits;
 mod plot;
 mod recorded;
 mod rehearse;
 
+pub use limits::{LEFT_OUT, Quiet, quiet};
 pub use plot::{svg, word};
 pub use recorded::{Recorded, Stretch, needs};
 pub use rehearse::{Look, Pretence, Rehearsal, Samples, rehearse};

@@ -205,6 +205,16 @@ impl Recorded {
         self.queries.entry(stretch.query.promql.clone()).or_default().push(known);
     }
 
+    /// All that is known of a query, each stretch by itself; none where there was no one number.
+    pub fn stretches(&self, query: &SloQuery) -> impl Iterator<Item = Vec<Option<f64>>> {
+        let number = |kept: &Kept| match kept {
+            Kept::Value(value) => Some(*value),
+            Kept::NoData | Kept::Whole(_) => None,
+        };
+        let known = self.queries.get(&query.promql).into_iter().flatten();
+        known.map(move |known| known.answers.iter().map(number).collect())
+    }
+
     /// Whether something was asked for that had not been fetched, so that what came out is worth nothing.
     pub fn missed(&self) -> bool {
         self.missed.get()

@@ -101,6 +101,11 @@ impl Rehearsal {
         looks
     }
 
+    /// The queries that were asked since the sync.
+    pub fn queries(&self) -> &[SloQuery] {
+        &self.queries
+    }
+
     /// Why it ends so, in a sentence.
     pub fn reason(&self) -> String {
         match &self.verdict {

@@ -40,10 +40,10 @@ fn week(query: &str, at: f64) -> Option<f64> {
     rounded(bad + 0.002 + 0.003 * noise)
 }
 
-fn replay(folder: &Path, url: &str, args: &[&str]) -> String {
+fn lastgood(command: &str, folder: &Path, url: &str, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_lastgood"))
         .current_dir(folder)
-        .args(["replay", "--policy", "shop.yaml", "--prometheus", url])
+        .args([command, "--policy", "shop.yaml", "--prometheus", url])
         .args(args)
         .output()
         .expect("the program was just built");
@@ -57,10 +57,13 @@ fn the_page_shows_what_the_command_prints() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("shop.yaml"), POLICY).unwrap();
     let history = serve(week);
-    let run = |args: &[&str]| replay(folder.path(), &history.url, args);
+    let run = |args: &[&str]| lastgood("replay", folder.path(), &history.url, args);
     let one = run(&["--at", "2026-11-20T14:00:00Z"]);
     let range = ["--from", "2026-11-13T00:00:00Z", "--to", "2026-11-19T23:00:00Z", "--every", "1h"];
     let week = run(&range);
+    let suggestion =
+        lastgood("suggest", folder.path(), &history.url, &["--weeks", "1", "--to", "2026-11-19T23:00:00Z"]);
+    let (reasons, _) = suggestion.split_at(suggestion.find("apiVersion:").unwrap());
     let quiet = POLICY.replace("max: 0.8", "max: 1.5");
     std::fs::write(folder.path().join("shop.yaml"), quiet).unwrap();
     let quieter = run(&range);
@@ -104,9 +107,25 @@ A report at three each night makes the shop slow, and a deploy at that time woul
 $ lastgood replay --policy shop.yaml --from 2026-11-13T00:00:00Z --to 2026-11-19T23:00:00Z --every 1h
 {quieter}```
 
-The interval says what so many analyses can show. To show that fewer than 1 of 1000 deploys is blamed wrongly takes about 3000
+The interval says what so many analyses can show. To show that fewer than 1 of 1000 deploys is blamed wrongly takes about 3700
 quiet analyses. Analyses that overlap count as one: with `--every` shorter than `analysis.duration` the interval looks narrower
 than it is.
+
+## Limits that would have stayed quiet
+
+`lastgood suggest` looks at recent weeks, two unless `--weeks` says otherwise, and prints the policy with other limits. It changes `max` and `min` and
+nothing else; comments stay. What the limits rest on stands above:
+
+```console
+$ lastgood suggest --policy shop.yaml --weeks 1 --to 2026-11-19T23:00:00Z
+{reasons}…
+```
+
+A limit lies half as far again from the usual value as what `failures` of `of` measurements were beyond for only 0.1 % of the time, rounded outward to two
+digits. That share is left out since a limit that spares an incident of some minutes would spare the next one too. Where
+all values are the same, as with no errors at all, nothing is known of how far they go when nothing is wrong, and the limit stays as it is. Look at the
+proposal before you use it: a service that was sick for hours has taught it to find that normal. How quiet it would have been is told of the same
+weeks that the limits were chosen by; the next ones can be less quiet.
 
 ## Your last syncs
 

@@ -7,10 +7,12 @@ use anyhow::{Context as _, bail};
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::what::ARGOCD;
+use crate::cluster::Clients;
 use crate::engine::action::{MeasureOrder, Round, SloQuery, When};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
-use crate::engine::policy::{Policy, Prometheus};
+use crate::engine::policy::{CredentialsAt, Policy, Prometheus};
 use crate::observe::slo::Slos;
 use crate::replay::{Recorded, Stretch};
 
@@ -27,7 +29,7 @@ const CONCURRENT_MAX: usize = 4;
 ///
 /// # Errors
 /// When the server cannot be reached or refuses: nothing is replayed on half of the data.
-pub(super) async fn fetch(
+pub(in crate::cli) async fn fetch(
     policy: &Policy,
     needs: Vec<Stretch>,
     timeout: Duration,
@@ -35,7 +37,15 @@ pub(super) async fn fetch(
     let prometheus =
         policy.prometheus.clone().context("the policy names no Prometheus: give --prometheus")?;
     let prometheus = Prometheus { timeout, ..prometheus };
-    let slos = Slos::new().context("cannot make the HTTP client for Prometheus")?;
+    let slos = match &prometheus.credentials {
+        Some(CredentialsAt::Secret(name)) => {
+            let clients = Clients::infer().await;
+            let clients = clients.with_context(|| format!("the credentials are in the Secret `{name}`"))?;
+            Slos::with_secrets(clients.request, ARGOCD)
+        }
+        Some(CredentialsAt::Folder(_)) | None => Slos::new(),
+    };
+    let slos = slos.context("cannot make the HTTP client for Prometheus")?;
     let pieces: Vec<Stretch> = needs.iter().flat_map(|stretch| stretch.pieces(PIECE)).collect();
     let mut progress = Progress::new(pieces.len());
     let mut recorded = Recorded::default();

@@ -6,6 +6,10 @@ mod one;
 mod range;
 mod what;
 
+pub(in crate::cli) use fetch::fetch;
+pub(in crate::cli) use range::{interval, percent};
+pub(in crate::cli) use what::{Subject, Task, time, times};
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,43 +19,21 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use crate::engine::policy::Policy;
-use crate::replay::{Pretence, Recorded, Rehearsal, needs, rehearse, svg};
+use crate::replay::{Recorded, Rehearsal, needs, rehearse, svg};
 
 /// Arguments of `lastgood replay`.
 #[derive(Args, Debug)]
 pub struct Replay {
-    /// The policy file; a folder of policies where `--last` finds out which one is meant.
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
-    /// The Prometheus to ask instead of the policy's own.
-    #[arg(long, value_name = "URL")]
-    prometheus: Option<String>,
+    #[command(flatten)]
+    subject: Subject,
     #[command(flatten)]
     when: When,
-    /// The application, for `{{ application }}`; with `--last` the one whose syncs are replayed, as `NAME` or
-    /// `NAMESPACE/NAME`. By default the one that the policy names.
-    #[arg(long, value_name = "NAME")]
-    application: Option<String>,
-    /// What was synced, for `{{ revision }}`.
-    #[arg(long, value_name = "REV", conflicts_with = "last")]
-    revision: Option<String>,
-    /// What ran before, for `{{ revision }}` in the look at the time before; by default the same as `--revision`.
-    #[arg(long, value_name = "REV", requires = "revision")]
-    last_good: Option<String>,
-    /// A value for a placeholder of the queries, `namespace` or one of the policy's variables; may be given several
-    /// times. `namespace` is the application's name by default.
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = crate::cli::assignment)]
-    set: Vec<(String, String)>,
     /// Ends the timeline at the verdict; without this it goes on to the analysis' end, to show what came after.
     #[arg(long)]
     until_verdict: bool,
     /// Draws the series with their limits, what they were before, and the moment of the verdict, into this file.
     #[arg(long, value_name = "FILE.svg", requires = "at")]
     plot: Option<PathBuf>,
-    /// How long the server may take for one range query.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
-    timeout: Duration,
     /// The form of the output.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -61,19 +43,19 @@ pub struct Replay {
 #[derive(Args, Debug)]
 struct When {
     /// Pretends one sync at this time: RFC 3339 (`2026-11-20T10:00:00Z`) or Unix seconds.
-    #[arg(long, value_name = "TIME", value_parser = what::time, required_unless_present_any = ["from", "last"])]
+    #[arg(long, value_name = "TIME", value_parser = time, required_unless_present_any = ["from", "last"])]
     at: Option<Timestamp>,
     /// Pretends a sync at this time and, `--every` so long, up to `--to`.
-    #[arg(long, value_name = "TIME", value_parser = what::time, requires_all = ["to", "every"], conflicts_with = "at")]
+    #[arg(long, value_name = "TIME", value_parser = time, requires_all = ["to", "every"], conflicts_with = "at")]
     from: Option<Timestamp>,
     /// The end of the range.
-    #[arg(long, value_name = "TIME", value_parser = what::time, requires = "from")]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "from")]
     to: Option<Timestamp>,
     /// How far the pretended syncs of the range are apart; rounded to a multiple of the policy's interval.
     #[arg(long, value_name = "DURATION", requires = "from", value_parser = humantime::parse_duration)]
     every: Option<Duration>,
     /// Replays this many of the newest syncs in Argo CD's history of `--application`.
-    #[arg(long, value_name = "N", requires = "application", conflicts_with_all = ["at", "from"])]
+    #[arg(long, value_name = "N", requires = "application", conflicts_with_all = ["at", "from", "revision"])]
     last: Option<usize>,
 }
 
@@ -86,19 +68,13 @@ enum Output {
     Json,
 }
 
-/// What is to be replayed.
-struct Task {
-    policy: Policy,
-    syncs: Vec<Pretence>,
-}
-
 impl Replay {
     /// Replays and prints; the exit code is 0 whatever the verdict.
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
         let task = runtime.block_on(what::task(&self))?;
         let needs = needs(&task.policy, &task.syncs);
-        let recorded = runtime.block_on(fetch::fetch(&task.policy, needs, self.timeout))?;
+        let recorded = runtime.block_on(fetch(&task.policy, needs, self.subject.timeout))?;
         self.print(&task, &recorded, out)?;
         Ok(ExitCode::SUCCESS)
     }

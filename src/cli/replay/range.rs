@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::engine::judge::Verdict;
+use crate::engine::judge::stats::binomial::{Interval, clopper_pearson};
+use crate::engine::judge::stats::real;
 use crate::engine::policy::Policy;
 use crate::engine::time::{elapsed, human};
 use crate::replay::{Rehearsal, word};
@@ -73,23 +75,16 @@ fn signals(told: &[Rehearsal], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-#[allow(clippy::cast_precision_loss, reason = "for people")]
 fn share(count: usize, of: usize) -> String {
-    percent(count as f64 / of.max(1) as f64)
+    percent(real(count) / real(of.max(1)))
 }
 
-/// Wilson's interval for a share, at 95 %.
-#[allow(clippy::cast_precision_loss, reason = "for people")]
-fn interval(count: usize, of: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_964;
-    let n = of.max(1) as f64;
-    let p = count as f64 / n;
-    let middle = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
+/// The exact interval for a share, at 95 %.
+pub(in crate::cli) fn interval(count: usize, of: usize) -> (f64, f64) {
+    let Interval { low, high } = clopper_pearson(real(count), real(of.max(1)), 0.95);
+    (low, high)
 }
 
-fn percent(share: f64) -> String {
+pub(in crate::cli) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }

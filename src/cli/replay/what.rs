@@ -1,12 +1,14 @@
 //! Which policy, which application and which syncs are meant.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use jiff::Timestamp;
 
-use super::{Replay, Task};
+use super::Replay;
 use crate::cluster::Clients;
 use crate::engine::facts::{AppKey, ApplicationFacts, Revision, Revisions};
 use crate::engine::policy::Policy;
@@ -19,11 +21,11 @@ use crate::replay::Pretence;
 /// Pretended syncs of one replay: past it the step between them is a slip.
 const SYNCS_MAX: u128 = 200_000;
 
-/// The namespace of Application objects where nobody says otherwise.
-const ARGOCD: &str = "argocd";
+/// The namespace of Application objects, and of Secrets, where nobody says otherwise.
+pub(super) const ARGOCD: &str = "argocd";
 
 /// Reads a time: RFC 3339, or Unix seconds.
-pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let time = match text.parse::<f64>() {
         #[allow(clippy::cast_possible_truncation, reason = "Prometheus' times have milliseconds")]
@@ -33,40 +35,103 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     time.map_err(|_| "write it as RFC 3339, like `2026-11-20T10:00:00Z`, or as seconds since 1970".to_owned())
 }
 
-/// Finds out what is to be replayed.
-pub(super) async fn task(replay: &Replay) -> anyhow::Result<Task> {
-    let set = PolicySet::load(&replay.policy).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-    if let Some(last) = replay.when.last {
-        return last_syncs(replay, &set, last).await;
-    }
-    let mut all = set.iter();
-    let (Some(loaded), None) = (all.next(), all.next()) else {
-        bail!("{} holds {} policies; name the file of one", replay.policy.display(), set.len());
-    };
-    let mut policy = Policy::clone(&loaded.policy);
-    let named = Named::of(replay, &loaded.selector, &mut policy)?;
-    let sync = |at| {
-        let pretence = Pretence::new(at, named.app.clone(), named.namespace.clone());
-        match &named.revisions {
-            Some((revisions, last_good)) => {
-                Pretence { revisions: revisions.clone(), last_good: last_good.clone(), ..pretence }
-            }
-            None => pretence,
-        }
-    };
-    let syncs = times(replay, policy.interval)?.into_iter().map(sync).collect();
-    ready(replay, policy, syncs)
+/// Whose syncs are pretended, and who knows their history.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Subject {
+    /// The policy file; for `replay --last` also a folder of policies.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) policy: PathBuf,
+    /// The Prometheus to ask instead of the policy's own, without the policy's credentials.
+    #[arg(long, value_name = "URL", value_parser = url)]
+    prometheus: Option<String>,
+    /// The application, for `{{ application }}`; for `replay --last` the one whose syncs are replayed, as `NAME` or
+    /// `NAMESPACE/NAME`. By default the one that the policy names.
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
+    /// What was synced, for `{{ revision }}`.
+    #[arg(long, value_name = "REV")]
+    revision: Option<String>,
+    /// What ran before, for `{{ revision }}` in the look at the time before; by default the same as `--revision`.
+    #[arg(long, value_name = "REV", requires = "revision")]
+    last_good: Option<String>,
+    /// A value for a placeholder of the queries, `namespace` or one of the policy's variables; may be given several
+    /// times. `namespace` is the application's name by default.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = crate::cli::assignment)]
+    set: Vec<(String, String)>,
+    /// How long the server may take for one range query.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(in crate::cli) timeout: Duration,
 }
 
-/// The times of the pretended syncs.
-fn times(replay: &Replay, interval: Duration) -> anyhow::Result<Vec<Timestamp>> {
-    let when = &replay.when;
-    if let Some(at) = when.at {
-        return Ok(vec![at]);
+/// What is to be replayed.
+pub(in crate::cli) struct Task {
+    pub(in crate::cli) policy: Policy,
+    pub(in crate::cli) syncs: Vec<Pretence>,
+}
+
+/// Reads a Prometheus' address. Errors show it, so it must hold no password.
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        None => Err("write it with its protocol, like `http://prometheus:9090`".to_owned()),
+        Some(rest) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
+            Err("it must hold no user name and no password".to_owned())
+        }
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
     }
-    let (Some(from), Some(to), Some(every)) = (when.from, when.to, when.every) else {
-        bail!("say which time is meant: --at, --from with --to and --every, or --last");
-    };
+}
+
+/// Finds out what is to be replayed.
+pub(super) async fn task(replay: &Replay) -> anyhow::Result<Task> {
+    let when = &replay.when;
+    if let Some(last) = when.last {
+        return last_syncs(&replay.subject, last).await;
+    }
+    replay.subject.task(|policy| match (when.at, when.from, when.to, when.every) {
+        (Some(at), ..) => Ok(vec![at]),
+        (None, Some(from), Some(to), Some(every)) => times(from, to, every, policy.interval),
+        _ => bail!("say which time is meant: --at, --from with --to and --every, or --last"),
+    })
+}
+
+impl Subject {
+    /// A sync at each of these times, which may depend on the policy.
+    pub(in crate::cli) fn task(
+        &self,
+        times: impl FnOnce(&Policy) -> anyhow::Result<Vec<Timestamp>>,
+    ) -> anyhow::Result<Task> {
+        let set = self.policies()?;
+        let mut all = set.iter();
+        let (Some(loaded), None) = (all.next(), all.next()) else {
+            bail!("{} holds {} policies; name the file of one", self.policy.display(), set.len());
+        };
+        let mut policy = Policy::clone(&loaded.policy);
+        let named = Named::of(self, &loaded.selector, &mut policy)?;
+        let sync = |at| {
+            let pretence = Pretence::new(at, named.app.clone(), named.namespace.clone());
+            match &named.revisions {
+                Some((revisions, last_good)) => {
+                    Pretence { revisions: revisions.clone(), last_good: last_good.clone(), ..pretence }
+                }
+                None => pretence,
+            }
+        };
+        let syncs = times(&policy)?.into_iter().map(sync).collect();
+        ready(self, policy, syncs)
+    }
+
+    fn policies(&self) -> anyhow::Result<PolicySet> {
+        PolicySet::load(&self.policy).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
+    }
+}
+
+/// The times of the pretended syncs of a range.
+pub(in crate::cli) fn times(
+    from: Timestamp,
+    to: Timestamp,
+    every: Duration,
+    interval: Duration,
+) -> anyhow::Result<Vec<Timestamp>> {
     if from > to {
         bail!("--from {from} is later than --to {to}");
     }
@@ -95,13 +160,13 @@ struct Named {
 
 impl Named {
     /// Takes what is given, else what the policy's own selector says; variables go into the policy.
-    fn of(replay: &Replay, selector: &Selector, policy: &mut Policy) -> anyhow::Result<Self> {
-        set_variables(replay, policy)?;
+    fn of(subject: &Subject, selector: &Selector, policy: &mut Policy) -> anyhow::Result<Self> {
+        set_variables(subject, policy)?;
         let set =
-            |name: &str| replay.set.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+            |name: &str| subject.set.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let selected =
             selector.name.as_ref().filter(|_| selector.is_exact()).map(|name| name.as_str().to_owned());
-        let given = set("application").or_else(|| replay.application.clone());
+        let given = set("application").or_else(|| subject.application.clone());
         if given.is_none() && selected.is_none() && asks_for(policy, "application") {
             bail!(
                 "the policy does not name one application, and its queries ask for {{{{ application }}}}: give --application"
@@ -109,14 +174,14 @@ impl Named {
         }
         let given = given.or(selected).unwrap_or_else(|| policy.name.clone());
         let app = key(&given);
-        let revision = set("revision").or_else(|| replay.revision.clone());
+        let revision = set("revision").or_else(|| subject.revision.clone());
         if revision.is_none() && asks_for(policy, "revision") {
             bail!(
                 "the queries ask for {{{{ revision }}}}: give --revision, and --last-good for what ran before"
             );
         }
         let revisions = revision.map(|new| {
-            let old = replay.last_good.clone().unwrap_or_else(|| new.clone());
+            let old = subject.last_good.clone().unwrap_or_else(|| new.clone());
             (Revisions::from(Revision::new(new)), Revisions::from(Revision::new(old)))
         });
         let namespace = set("namespace").unwrap_or_else(|| app.name.clone());
@@ -129,8 +194,8 @@ fn key(text: &str) -> AppKey {
     AppKey::new(namespace, name)
 }
 
-fn set_variables(replay: &Replay, policy: &mut Policy) -> anyhow::Result<()> {
-    for (name, value) in &replay.set {
+fn set_variables(subject: &Subject, policy: &mut Policy) -> anyhow::Result<()> {
+    for (name, value) in &subject.set {
         if let Some(variable) = policy.variables.get_mut(name) {
             variable.clone_from(value);
         } else if !BUILT_IN.contains(&name.as_str()) {
@@ -147,19 +212,20 @@ fn asks_for(policy: &Policy, name: &str) -> bool {
 }
 
 /// Sees to what all need: queries, and somebody to ask.
-fn ready(replay: &Replay, mut policy: Policy, syncs: Vec<Pretence>) -> anyhow::Result<Task> {
+fn ready(subject: &Subject, mut policy: Policy, syncs: Vec<Pretence>) -> anyhow::Result<Task> {
     if policy.slos.is_empty() {
         bail!("the policy `{}` has no slos, and nothing else is recorded", policy.name);
     }
-    if let Some(url) = &replay.prometheus {
+    if let Some(url) = &subject.prometheus {
         policy.prometheus = policy.prometheus.map(|own| crate::cli::elsewhere(own, url));
     }
     Ok(Task { policy, syncs })
 }
 
 /// The newest syncs in Argo CD's history.
-async fn last_syncs(replay: &Replay, set: &PolicySet, last: usize) -> anyhow::Result<Task> {
-    let app = key(replay.application.as_deref().unwrap_or_default());
+async fn last_syncs(subject: &Subject, last: usize) -> anyhow::Result<Task> {
+    let set = subject.policies()?;
+    let app = key(subject.application.as_deref().unwrap_or_default());
     let clients = Clients::infer().await?;
     let facts = argocd::read(&clients.request, &app).await?;
     let facts = facts.with_context(|| format!("there is no Application {app}"))?;
@@ -173,12 +239,12 @@ async fn last_syncs(replay: &Replay, set: &PolicySet, last: usize) -> anyhow::Re
         Match::Ambiguous(names) => bail!("several policies claim {app}: {}", names.join(", ")),
     };
     let mut policy = Policy::clone(&policy);
-    set_variables(replay, &mut policy)?;
+    set_variables(subject, &mut policy)?;
     let syncs = pretences(&facts, last);
     if syncs.is_empty() {
         bail!("Argo CD's history of {app} has no sync");
     }
-    ready(replay, policy, syncs)
+    ready(subject, policy, syncs)
 }
 
 /// The newest syncs, oldest first, each after the one before it.
