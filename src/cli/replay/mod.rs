@@ -93,12 +93,13 @@ impl Replay {
         if let (Some(_), [sync], [rehearsal]) = (self.when.at, task.syncs.as_slice(), told.as_slice()) {
             let after = rehearsal.aftermath(policy, sync, recorded);
             let shown = if self.until_verdict { &[][..] } else { &after };
-            if self.output == Output::Text {
-                one::print(policy, rehearsal, shown, out)?;
-            }
+            // First, since a reader of what is printed may have seen enough.
             if let Some(file) = &self.plot {
                 std::fs::write(file, svg(policy, rehearsal, shown))
                     .with_context(|| format!("cannot write {}", file.display()))?;
+            }
+            if self.output == Output::Text {
+                one::print(policy, rehearsal, shown, out)?;
             }
         } else if self.output == Output::Text {
             range::print(policy, &told, self.when.every, out)?;
