@@ -11,7 +11,7 @@ use super::duration::Span;
 use super::file::{Application, PolicyFile};
 use super::promql::QUERY_CHARS_MAX;
 use super::selector::Pattern;
-use super::{server, slo};
+use super::{preset, server, slo};
 use crate::engine::analysis::PAST_REVERTS_MAX;
 use crate::engine::template::BUILT_IN;
 
@@ -111,6 +111,7 @@ pub fn check(file: &PolicyFile) -> Vec<Finding> {
     counts(file, &mut report);
     server::prometheus(file, &mut report);
     variables(file, &mut report);
+    preset::check(file, &mut report);
     slo::slos(file, &mut report);
     never_revert(file, &mut report);
     pull_request(file, &mut report);

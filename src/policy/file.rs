@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
 pub use super::words::{
-    AutoMerge, ForgeKind, Mode, OnConflict, OnNewerChange, OnProtected, SharedFiles, TrueIs,
+    AutoMerge, ForgeKind, Metrics, Mode, OnConflict, OnNewerChange, OnProtected, PresetKind, SharedFiles,
+    TrueIs,
 };
 
 /// The format that this version reads.
@@ -33,6 +34,9 @@ pub struct PolicyFile {
     /// Names of your own for use in queries, as `{{ name }}`.
     #[serde(default, deserialize_with = "or_default")]
     pub variables: BTreeMap<String, String>,
+    /// SLOs for the usual metrics, in place of queries of your own or beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// Queries with rules; without any, only the rollout and the sync are judged.
     #[serde(default, deserialize_with = "or_default")]
     pub slos: Vec<Slo>,
@@ -152,6 +156,38 @@ pub struct Credentials {
 
 fn five_seconds() -> Span {
     Span::secs(5)
+}
+
+/// SLOs for the usual metrics: `error-rate` and, if `maxLatency` is given, `latency-p99`. One of the same name under `slos`
+/// replaces it; `lastgood check --written-out` shows what it stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Preset {
+    /// What the application is.
+    pub kind: PresetKind,
+    /// Who measures it.
+    pub metrics: Metrics,
+    /// Label matchers that choose the application's series, as they stand between braces; by default those that the
+    /// application's name and namespace give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// The greatest share of requests or tasks that may fail; `0.05` by default.
+    #[serde(default = "one_in_twenty")]
+    pub max_errors: f64,
+    /// What 99 of 100 requests or tasks must not take longer than; latency is not judged without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_latency: Option<Span>,
+    /// The window of the queries, at least four scrapes; `1m` by default.
+    #[serde(default = "one_minute")]
+    pub window: Span,
+}
+
+fn one_in_twenty() -> f64 {
+    0.05
+}
+
+fn one_minute() -> Span {
+    Span::secs(60)
 }
 
 /// One query with its rule: limits (`max`, `min`) or an answer that is bad (`trueIs`).

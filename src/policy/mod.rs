@@ -16,6 +16,7 @@ pub mod duration;
 pub mod file;
 pub mod lint;
 pub mod mistake;
+pub mod preset;
 mod promql;
 mod read;
 pub mod reload;

@@ -17,6 +17,11 @@ impl Query {
         promql_parser::parser::parse(text).map(Self).map_err(|error| error.trim().to_owned())
     }
 
+    /// Whether it is nothing but the selector of one metric's series.
+    pub(super) fn is_selector(&self) -> bool {
+        matches!(self.0, Expr::VectorSelector(_))
+    }
+
     /// Why the query cannot give one number, when it cannot.
     pub(super) fn not_a_number(&self) -> Option<&'static str> {
         match self.0.value_type() {

@@ -53,6 +53,7 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                     credentials: push.then(|| Credentials { secret: Some("mimir".into()), folder: None }),
                 }),
                 variables: BTreeMap::from([("v".to_owned(), author.clone())]),
+                preset: None,
                 slos,
                 sync: SyncRules::default(),
                 rollout: Rollout {

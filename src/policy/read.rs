@@ -9,7 +9,7 @@ use super::code::Code;
 use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
-use super::{server, structure};
+use super::{preset, server, structure};
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
     GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, RevertRules, RollbackRules,
@@ -104,7 +104,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             oom_kill: rollout.oom_kill,
         },
         sync_failed_attempts: file.sync.failed_attempts,
-        slos: file.slos.iter().map(slo).collect::<Result<_, _>>()?,
+        slos: preset::slos(file).iter().map(slo).collect::<Result<_, _>>()?,
         warm_up: Duration::ZERO,
         baseline: Duration::from_secs(3600),
         false_rollback_rate: 0.001,

@@ -29,10 +29,14 @@ const NOT_YOURS: [(&str, &str); 10] = [
 /// Finds what makes no sense about the server.
 pub(super) fn prometheus(file: &PolicyFile, report: &mut Report) {
     let Some(prometheus) = &file.prometheus else {
-        if !file.slos.is_empty() {
+        let (what, there_is) = match file.preset {
+            Some(_) => ("preset", "is a `preset`"),
+            None => ("slos", "are `slos`"),
+        };
+        if file.preset.is_some() || !file.slos.is_empty() {
             report.add(
-                &keys(&["slos"]),
-                "there are `slos` but no `prometheus` to ask",
+                &keys(&[what]),
+                format!("there {there_is} but no `prometheus` to ask"),
                 "add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
             );
         }

@@ -479,7 +479,10 @@ fn defaults_are_those_of_the_reference() {
 fn the_samples_are_valid() {
     let set = super::PolicySet::load(Path::new("config")).unwrap_or_else(|mistakes| panic!("\n{mistakes}"));
     let names: Vec<&str> = set.iter().map(|loaded| loaded.policy.name.as_str()).collect();
-    assert_eq!(names, ["dry-run", "group", "variables", "web", "worker"]);
+    assert_eq!(
+        names,
+        ["dry-run", "group", "preset-grpc", "preset-http", "preset-worker", "variables", "web", "worker"]
+    );
 }
 
 /// The deepest queries that the length allows must not exhaust the stack.
@@ -580,4 +583,106 @@ fn how_a_prometheus_is_reached() {
             "p:4:54: `b` is not an absolute path; begin it with `/`: the daemon's working folder is nobody's choice",
         ],
     );
+}
+
+#[test]
+fn presets_and_their_mistakes() {
+    let check = |fields: &str, expected: &[&str]| {
+        check_lines(&format!("prometheus: {{ url: http://p }}\npreset: {{ {fields} }}"), expected);
+    };
+    for metrics in ["istio", "linkerd", "ingress-nginx", "traefik", "envoy-gateway", "plain"] {
+        check(&format!("kind: http, metrics: {metrics}, maxLatency: 1s"), &[]);
+    }
+    for metrics in ["istio", "linkerd", "plain"] {
+        check(&format!("kind: grpc, metrics: {metrics}"), &[]);
+    }
+    check("kind: worker, metrics: celery", &[]);
+    check(
+        "kind: grpc, metrics: traefik",
+        &[
+            "p:5:32: the metrics of `traefik` do not tell how a `grpc` is doing; take those of `istio`, `linkerd` or `plain`",
+        ],
+    );
+    check("kind: htpp, metrics: istio", &["p:5:17: unknown kind `htpp`; did you mean `http`?"]);
+    check(
+        "kind: http, metrics: istio, maxErrors: 5",
+        &["p:5:50: `5` is not a share of requests that may fail; more than 0 and less than 1; 0.05 is 5 %"],
+    );
+    check(
+        "kind: http, metrics: istio, window: 6m",
+        &[
+            "p:5:47: a window of 6m does not fit an analysis of 5m; at least four scrapes, and at most the analysis",
+        ],
+    );
+    let help = "; write label matchers with commas between, such as `namespace=\"{{ namespace }}\", app=\"{{ application }}\"`";
+    for (selector, why) in [
+        ("''", "it is empty"),
+        (r#"'a="b"} or vector(1) or x{a="b"'"#, "it closes the braces"),
+        ("'a={{ application }}'", "`{{ application }}` must stand inside a quoted string"),
+    ] {
+        check(
+            &format!("kind: http, metrics: istio, selector: {selector}"),
+            &[&format!("p:5:49: these are no label matchers: {why}{help}")],
+        );
+    }
+    check_lines(
+        "preset: { kind: http, metrics: istio }",
+        &[
+            "p:4:9: there is a `preset` but no `prometheus` to ask; add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
+        ],
+    );
+}
+
+#[test]
+fn a_preset_stands_for_plain_slos() {
+    let written_out = |fields: &str| {
+        let text = format!("{HEAD}prometheus: {{ url: http://p }}\n{fields}\n");
+        let file = super::SourceFile { name: "p.yaml".into(), bytes: text.clone().into_bytes() };
+        let yaml = super::preset::written_out(&file).unwrap();
+        // What is shown can be written in its place, and means the same.
+        let by_hand = format!("{HEAD}prometheus: {{ url: http://p }}\n{yaml}");
+        let policy = |text: &str| read("p.yaml", text.as_bytes()).map(|loaded| loaded.policy);
+        let trimmed = |policy: &crate::engine::policy::Policy| {
+            let slos = policy.slos.iter();
+            slos.map(|slo| (slo.name.clone(), format!("{:?}", slo.rule))).collect::<Vec<_>>()
+        };
+        if !fields.contains("slos:") {
+            assert_eq!(trimmed(&policy(&by_hand).unwrap()), trimmed(&policy(&text).unwrap()), "{yaml}");
+        }
+        yaml
+    };
+    assert_eq!(
+        written_out("preset: { kind: http, metrics: istio, maxLatency: 800ms, maxErrors: 0.02 }"),
+        r#"slos:
+  - name: error-rate
+    query: |
+      (sum(rate(istio_requests_total{destination_workload_namespace="{{ namespace }}", destination_workload="{{ application }}", reporter="destination", response_code=~"5.."}[1m])) or vector(0))
+        / (sum(rate(istio_requests_total{destination_workload_namespace="{{ namespace }}", destination_workload="{{ application }}", reporter="destination"}[1m])) > 0)
+    max: 0.02
+    failures: 3
+    of: 5
+  - name: latency-p99
+    query: |
+      histogram_quantile(0.99,
+        sum by (le) (rate(istio_request_duration_milliseconds_bucket{destination_workload_namespace="{{ namespace }}", destination_workload="{{ application }}", reporter="destination"}[1m])))
+    max: 800
+    failures: 4
+    of: 6
+"#
+    );
+    assert_eq!(
+        written_out("preset: { kind: worker, metrics: celery, window: 2m, selector: 'a=\"b\"' }"),
+        r#"slos:
+  - name: error-rate
+    query: |
+      (sum(rate(celery_task_failed_total{a="b"}[2m])) or vector(0))
+        / (((sum(rate(celery_task_failed_total{a="b"}[2m])) or vector(0)) + (sum(rate(celery_task_succeeded_total{a="b"}[2m])) or vector(0))) > 0)
+    max: 0.05
+    failures: 3
+    of: 5
+"#
+    );
+    // One of the policy's own with the same name takes its place.
+    let own = "preset: { kind: http, metrics: plain }\nslos: [{ name: error-rate, query: up, min: 1 }]";
+    assert_eq!(written_out(own), "slos:\n");
 }

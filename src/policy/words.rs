@@ -51,6 +51,36 @@ words! {
 }
 
 words! {
+    /// What an application is.
+    PresetKind, "kind":
+    /// It answers requests over HTTP.
+    "http" => Http,
+    /// It answers calls over gRPC.
+    "grpc" => Grpc,
+    /// It takes tasks from a queue.
+    "worker" => Worker,
+}
+
+words! {
+    /// Who measures an application.
+    Metrics, "source of metrics":
+    /// Istio's proxies, on the side of the application.
+    "istio" => Istio,
+    /// Linkerd's proxies, on the side of the application.
+    "linkerd" => Linkerd,
+    /// ingress-nginx.
+    "ingress-nginx" => IngressNginx,
+    /// Traefik.
+    "traefik" => Traefik,
+    /// Envoy Gateway.
+    "envoy-gateway" => EnvoyGateway,
+    /// The application itself, by `http_requests_total` or `grpc_server_handled_total`.
+    "plain" => Plain,
+    /// celery-exporter.
+    "celery" => Celery,
+}
+
+words! {
     /// What it means that a query answers 1.
     TrueIs, "answer":
     /// Something is wrong.

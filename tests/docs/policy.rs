@@ -10,6 +10,7 @@ const MINIMAL: &str = r#"{
     "apiVersion": "lastgood.dev/v1alpha1",
     "application": { "name": "shop" },
     "prometheus": { "url": "http://prometheus.monitoring:9090" },
+    "preset": { "kind": "http", "metrics": "istio" },
     "slos": [{ "name": "error-rate", "query": "up", "min": 1 }],
     "rollback": { "mode": "dry-run" }
 }"#;
@@ -104,6 +105,8 @@ fn kind(type_: &str, is_section: bool) -> &'static str {
         "OnProtected" => "`pull-request` or `hold`",
         "AutoMerge" => "`merge`, `squash` or `rebase`",
         "TrueIs" => "`bad` or `good`",
+        "PresetKind" => "`http`, `grpc` or `worker`",
+        "Metrics" => "`istio`, `linkerd`, `ingress-nginx`, `traefik`, `envoy-gateway`, `plain` or `celery`",
         "ForgeKind" => "`github`, `gitlab` or `gitea`",
         "u32" => "whole number",
         "f64" => "number",

@@ -143,3 +143,25 @@ async fn a_range_is_evaluated_step_by_step_as_prometheus_does() {
         assert_eq!(told, format!(r#"{{"error":"{expected}","errorType":"bad_data","status":"error"}}"#));
     }
 }
+
+#[tokio::test]
+async fn a_preset_tells_silence_from_health_and_no_error_from_no_answer() {
+    let text = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: shop }\nprometheus: { url: http://p }\npreset: { kind: http, metrics: plain, window: 10s }\nrollback: { mode: dry-run }\n";
+    let policy = lastgood::policy::read("p.yaml", text.as_bytes()).unwrap().policy;
+    let values = [("namespace", "shop"), ("application", "shop")].into_iter().collect();
+    let query = policy.slos[0].query.render(&values, None).unwrap();
+    // Only good requests: the series of errors is not there.
+    let no_errors = query.replace("5..", "599");
+    let world = World::new().await;
+    assert_eq!(world.measure(&query).await, None, "before the first request");
+    world.seconds(12);
+    assert_eq!(world.measure(&no_errors).await, Some(0.0));
+    assert!(world.measure(&query).await.unwrap() < 0.01);
+    world.deploy("v2-errors");
+    world.seconds(20);
+    assert!(world.measure(&query).await.unwrap() > 0.25);
+    world.sandbox.prometheus.set_fault(Fault::NoTargets);
+    world.seconds(15);
+    assert_eq!(world.measure(&query).await, None, "nothing was scraped");
+    assert_eq!(world.measure(&no_errors).await, None);
+}

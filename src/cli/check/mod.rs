@@ -17,6 +17,7 @@ use self::output::Form;
 use crate::policy::code::{Code, Level};
 use crate::policy::duration::Span;
 use crate::policy::lint::{Assumptions, warnings};
+use crate::policy::preset::written_out;
 use crate::policy::{Mistake, PolicySet, SourceFile, read_files};
 
 /// Checks policy files without a cluster.
@@ -37,6 +38,9 @@ pub struct Check {
     /// The form of the result.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub output: Form,
+    /// Shows the SLOs that presets stand for, as they would be written, before the result.
+    #[arg(long, conflicts_with = "output")]
+    pub written_out: bool,
     /// What is asked of a server.
     #[command(flatten)]
     pub asking: Asking,
@@ -56,9 +60,22 @@ impl Check {
     /// Writes each mistake and warning, and one closing line; the exit code is 0 when all policies are good, else 1.
     pub fn run(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let outcome = self.check()?;
+        if self.written_out {
+            self.write_out(out).context("cannot write the presets")?;
+        }
         self.output.write(&outcome, out).and_then(|()| out.flush()).context("cannot write the result")?;
         let fails = |mistake: &Mistake| self.deny_warnings || mistake.code.level() == Level::Error;
         Ok(if outcome.found.iter().any(fails) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn write_out(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let files = self.paths.iter().filter_map(|path| read_files(path).ok()).flatten();
+        for file in files {
+            if let Some(yaml) = written_out(&file) {
+                writeln!(out, "# {}: its preset stands for\n{yaml}", file.name)?;
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> anyhow::Result<Outcome> {

@@ -1,0 +1,278 @@
+//! Presets: SLOs for the metrics that everybody has. A preset stands for plain SLOs, written here and nowhere else.
+//!
+//! Names and labels are those of each project's own documents: Istio's *Standard Metrics*, Linkerd's *Proxy Metrics*,
+//! ingress-nginx' *Prometheus and Grafana installation*, Traefik's *Metrics overview*, Envoy's *Cluster manager statistics*
+//! with the cluster names of Envoy Gateway, the Prometheus client libraries' conventions, go-grpc-middleware's
+//! `providers/prometheus`, and danihodovic/celery-exporter.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::check::{Report, keys};
+use super::file::{Metrics, PolicyFile, Preset, PresetKind, Slo};
+use super::promql::Query;
+use super::set::SourceFile;
+use super::structure;
+use crate::engine::template::{BUILT_IN, Template};
+
+/// The names of a preset's SLOs.
+const ERRORS: &str = "error-rate";
+const LATENCY: &str = "latency-p99";
+
+/// Of how many measurements how many must fail. A slow answer is commoner than a failed one, so it takes more.
+const ERRORS_STRIKES: (u32, u32) = (3, 5);
+const LATENCY_STRIKES: (u32, u32) = (4, 6);
+
+/// The shortest window: two scrapes of the densest kind.
+const WINDOW_MIN: Duration = Duration::from_secs(10);
+
+/// The codes of gRPC that are the server's fault, by `OpenTelemetry`'s semantic conventions for RPC spans.
+const GRPC_CODES: &str = "Unknown|DeadlineExceeded|Unimplemented|Internal|Unavailable|DataLoss";
+/// The same as numbers.
+const GRPC_NUMBERS: &str = "2|4|12|13|14|15";
+
+/// The series of one kind of metrics.
+struct Series {
+    /// Counters that together count everything.
+    all: &'static [&'static str],
+    /// Matchers that always belong to them.
+    always: &'static str,
+    /// The counter of failures, and the matcher that makes it that.
+    failed: (&'static str, String),
+    /// The histogram of durations.
+    durations: &'static str,
+    /// What a second is in it.
+    per_second: f64,
+    /// Which of them are the application's, unless the policy says.
+    selector: &'static str,
+}
+
+/// The series for a preset; none where these metrics do not tell.
+fn series(kind: PresetKind, metrics: Metrics) -> Option<Series> {
+    let fivexx = |label: &str| format!(r#"{label}=~"5..""#);
+    let workload =
+        r#"destination_workload_namespace="{{ namespace }}", destination_workload="{{ application }}""#;
+    let deployment = r#"namespace="{{ namespace }}", deployment="{{ application }}""#;
+    let plain = r#"namespace="{{ namespace }}", app="{{ application }}""#;
+    let series = |all, always, failed, durations, per_second, selector| {
+        let counter = *(all as &'static [&'static str]).first()?;
+        Some(Series { all, always, failed: (counter, failed), durations, per_second, selector })
+    };
+    match (kind, metrics) {
+        (PresetKind::Http, Metrics::Istio) => series(
+            &["istio_requests_total"],
+            r#"reporter="destination""#,
+            fivexx("response_code"),
+            "istio_request_duration_milliseconds_bucket",
+            1000.0,
+            workload,
+        ),
+        (PresetKind::Grpc, Metrics::Istio) => series(
+            &["istio_requests_total"],
+            r#"reporter="destination", request_protocol="grpc""#,
+            format!(r#"grpc_response_status=~"{GRPC_NUMBERS}""#),
+            "istio_request_duration_milliseconds_bucket",
+            1000.0,
+            workload,
+        ),
+        // It classifies by HTTP's status and by gRPC's.
+        (PresetKind::Http | PresetKind::Grpc, Metrics::Linkerd) => series(
+            &["response_total"],
+            r#"direction="inbound""#,
+            r#"classification="failure""#.to_owned(),
+            "response_latency_ms_bucket",
+            1000.0,
+            deployment,
+        ),
+        (PresetKind::Http, Metrics::IngressNginx) => series(
+            &["nginx_ingress_controller_requests"],
+            "",
+            fivexx("status"),
+            "nginx_ingress_controller_request_duration_seconds_bucket",
+            1.0,
+            r#"ingress="{{ application }}""#,
+        ),
+        (PresetKind::Http, Metrics::Traefik) => series(
+            &["traefik_service_requests_total"],
+            "",
+            fivexx("code"),
+            "traefik_service_request_duration_seconds_bucket",
+            1.0,
+            r#"service=~"{{ namespace }}-{{ application }}-.*@kubernetes.*""#,
+        ),
+        (PresetKind::Http, Metrics::EnvoyGateway) => series(
+            &["envoy_cluster_upstream_rq_xx"],
+            "",
+            r#"envoy_response_code_class="5""#.to_owned(),
+            "envoy_cluster_upstream_rq_time_bucket",
+            1000.0,
+            r#"envoy_cluster_name=~"httproute/{{ namespace }}/{{ application }}/rule/.*""#,
+        ),
+        (PresetKind::Http, Metrics::Plain) => series(
+            &["http_requests_total"],
+            "",
+            fivexx("code"),
+            "http_request_duration_seconds_bucket",
+            1.0,
+            plain,
+        ),
+        (PresetKind::Grpc, Metrics::Plain) => series(
+            &["grpc_server_handled_total"],
+            "",
+            format!(r#"grpc_code=~"{GRPC_CODES}""#),
+            "grpc_server_handling_seconds_bucket",
+            1.0,
+            plain,
+        ),
+        (PresetKind::Worker, Metrics::Celery) => series(
+            &["celery_task_failed_total", "celery_task_succeeded_total"],
+            "",
+            String::new(),
+            "celery_task_runtime_bucket",
+            1.0,
+            r#"queue_name="{{ application }}""#,
+        ),
+        (
+            PresetKind::Grpc,
+            Metrics::IngressNginx | Metrics::Traefik | Metrics::EnvoyGateway | Metrics::Celery,
+        )
+        | (PresetKind::Http, Metrics::Celery)
+        | (
+            PresetKind::Worker,
+            Metrics::Istio
+            | Metrics::Linkerd
+            | Metrics::IngressNginx
+            | Metrics::Traefik
+            | Metrics::EnvoyGateway
+            | Metrics::Plain,
+        ) => None,
+    }
+}
+
+/// All SLOs of a policy: its own, and those of its preset that it has not replaced by one of the same name.
+pub(super) fn slos(file: &PolicyFile) -> Vec<Slo> {
+    let mut all = file.slos.clone();
+    let preset = file.preset.iter().flat_map(expand);
+    let added: Vec<_> = preset.filter(|slo| all.iter().all(|own| own.name != slo.name)).collect();
+    all.extend(added);
+    all
+}
+
+/// The plain SLOs that a preset stands for.
+fn expand(preset: &Preset) -> Vec<Slo> {
+    let Some(series) = series(preset.kind, preset.metrics) else { return Vec::new() };
+    let selector = preset.selector.as_deref().unwrap_or(series.selector);
+    let window = preset.window;
+    let rate = |metric: &str, more: &str| {
+        let matchers = [selector.trim(), series.always, more];
+        let matchers: Vec<_> = matchers.into_iter().filter(|text| !text.is_empty()).collect();
+        format!("rate({metric}{{{}}}[{window}])", matchers.join(", "))
+    };
+    // Silence is not health: without traffic there is no answer. Before the first failure there is no series of failures,
+    // which is none, and not no answer.
+    let (failures, of_failures) = &series.failed;
+    let all: Vec<_> = series.all.iter().map(|metric| format!("sum({})", rate(metric, ""))).collect();
+    let all = match all.as_slice() {
+        [one] => one.clone(),
+        // A counter that has not begun is none of a sum's parts.
+        several => {
+            let parts: Vec<_> = several.iter().map(|part| format!("({part} or vector(0))")).collect();
+            format!("({})", parts.join(" + "))
+        }
+    };
+    let errors = format!("(sum({}) or vector(0))\n  / ({all} > 0)", rate(failures, of_failures));
+    let mut slos = vec![slo(ERRORS, errors, preset.max_errors, ERRORS_STRIKES)];
+    if let Some(most) = preset.max_latency {
+        let query = format!("histogram_quantile(0.99,\n  sum by (le) ({}))", rate(series.durations, ""));
+        slos.push(slo(LATENCY, query, most.0.as_secs_f64() * series.per_second, LATENCY_STRIKES));
+    }
+    slos
+}
+
+fn slo(name: &str, query: String, max: f64, (failures, of): (u32, u32)) -> Slo {
+    Slo {
+        name: name.to_owned(),
+        query,
+        max: Some(max),
+        min: None,
+        true_is: None,
+        failures: Some(failures),
+        of: Some(of),
+    }
+}
+
+/// Finds what makes no sense about the preset.
+pub(super) fn check(file: &PolicyFile, report: &mut Report) {
+    let Some(preset) = &file.preset else { return };
+    let path = |field: &str| keys(&["preset", field]);
+    if series(preset.kind, preset.metrics).is_none() {
+        let (kind, metrics) = (String::from(preset.kind), String::from(preset.metrics));
+        let message = format!("the metrics of `{metrics}` do not tell how a `{kind}` is doing");
+        let help = match preset.kind {
+            PresetKind::Http => {
+                "take those of `istio`, `linkerd`, `ingress-nginx`, `traefik`, `envoy-gateway` or `plain`"
+            }
+            PresetKind::Grpc => "take those of `istio`, `linkerd` or `plain`",
+            PresetKind::Worker => "take those of `celery`, or write the queries under `slos`",
+        };
+        report.add(&path("metrics"), message, help);
+    }
+    let errors = preset.max_errors;
+    if !(errors > 0.0 && errors < 1.0) {
+        let message = format!("`{errors}` is not a share of requests that may fail");
+        report.add(&path("maxErrors"), message, "more than 0 and less than 1; 0.05 is 5 %");
+    }
+    if preset.max_latency.is_some_and(|most| most.0.is_zero()) {
+        report.add(&path("maxLatency"), "nothing takes no time", "leave it out to judge errors alone");
+    }
+    let (window, analysis) = (preset.window, &file.analysis);
+    if window.0 < WINDOW_MIN || window > analysis.duration {
+        let message = format!("a window of {window} does not fit an analysis of {}", analysis.duration);
+        report.add(&path("window"), message, "at least four scrapes, and at most the analysis");
+    }
+    let most = LATENCY_STRIKES.1;
+    if analysis.interval <= analysis.duration
+        && analysis.interval.0.saturating_mul(most) > analysis.duration.0
+    {
+        let message = format!(
+            "{most} measurements, one each {}, take longer than the analysis ({})",
+            analysis.interval, analysis.duration
+        );
+        report.add(&keys(&["preset"]), message, "lower `analysis.interval`, or lengthen the analysis");
+    }
+    if let Some(selector) = &preset.selector
+        && let Err(why) = matchers(selector, &file.variables)
+    {
+        let help = "write label matchers with commas between, such as `namespace=\"{{ namespace }}\", app=\"{{ application }}\"`";
+        report.add(&path("selector"), format!("these are no label matchers: {why}"), help);
+    }
+}
+
+/// Whether a text is what stands between the braces of a selector.
+fn matchers(selector: &str, variables: &BTreeMap<String, String>) -> Result<(), String> {
+    let template = Template::parse(&format!("x{{{selector}}}")).map_err(|error| error.to_string())?;
+    let mut values: BTreeMap<&str, &str> = BUILT_IN.map(|name| (name, "sample")).into_iter().collect();
+    values.extend(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let text = template.render(&values, None)?;
+    if selector.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Query::parse(&text)?.is_selector().then_some(()).ok_or_else(|| "it closes the braces".to_owned())
+}
+
+/// What the preset of a policy file stands for, as the YAML that one would write instead of it.
+pub fn written_out(file: &SourceFile) -> Option<String> {
+    let text = std::str::from_utf8(&file.bytes).ok()?;
+    let policy = structure::read(&file.name, text).policy?;
+    policy.preset.as_ref()?;
+    let added = slos(&policy);
+    let mut yaml = String::from("slos:\n");
+    for slo in added.iter().skip(policy.slos.len()) {
+        let (failures, of) = slo.strikes();
+        let query = slo.query.replace('\n', "\n      ");
+        let max = slo.max.unwrap_or_default();
+        yaml += &format!("  - name: {}\n    query: |\n      {query}\n    max: {max}\n", slo.name);
+        yaml += &format!("    failures: {failures}\n    of: {of}\n");
+    }
+    Some(yaml)
+}
