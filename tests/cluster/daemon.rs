@@ -31,19 +31,13 @@ impl Policy {
         let signing = signing.as_ref().map(|secret| format!("  signing: {{ secret: {secret} }}\n"));
         let forge = forge.map(|kind| format!("  forge: {{ kind: {kind} }}\n"));
         let git: String = signing.into_iter().chain(forge).collect();
-        let requests = r#"http_requests_total{app="{{ application }}""#;
         format!(
             "\
 apiVersion: lastgood.dev/v1alpha1
 application: {{ name: {application}, namespace: {NAMESPACE} }}
 analysis: {{ duration: 20s, interval: 2s }}
 prometheus: {{ url: \"{prometheus}\" }}
-slos:
-  - name: error-rate
-    query: sum(rate({requests},code=~\"5..\"}}[10s])) / sum(rate({requests}}}[10s]))
-    max: 0.05
-    failures: 3
-    of: 5
+preset: {{ kind: http, metrics: plain, window: 10s }}
 rollout: {{ imagePullGrace: 3s, crashLoopGrace: 3s }}
 rollback: {{ mode: push, pullRequest: {{ labels: [rollback] }} }}
 git:
