@@ -116,6 +116,7 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
                 let times = order.when.times(now);
                 let value = |at: &Timestamp| SloAnswer {
                     slo: "errors".into(),
+                    series: BTreeMap::new(),
                     at: *at,
                     reading: Reading::Value(0.01),
                 };

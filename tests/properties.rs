@@ -122,7 +122,7 @@ proptest! {
             lines
         };
         let before = lines(&[sample(0, &Reading::Value(0.0))]);
-        let judged = |samples: &[Sample]| judge(&Case { slo: &slo, before: &before, after: &lines(samples) });
+        let judged = |samples: &[Sample]| judge(&Case::new(&slo, &before, &lines(samples)));
         let in_order = judged(&samples);
         if !samples.is_empty() {
             let at = shuffled.index(samples.len());
@@ -139,7 +139,7 @@ proptest! {
             let sample = Sample::new(Timestamp::from_second(i).unwrap(), Reading::Gap(Gap::clone(&gap)));
             after.add(&Labels::new(), sample, 2);
         }
-        let judged = judge(&Case { slo: &slo, before: &after, after: &after });
+        let judged = judge(&Case::new(&slo, &after, &after));
         prop_assert!(matches!(judged, SloJudgement::Open(_)), "{judged:?}");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{AppKey, Rendering, Revision};
 use super::forge::{ProposedPart, WithdrawOrder};
-use super::policy::RevertRules;
+use super::policy::{RevertRules, Series};
 pub use super::refusal::Refusal;
 
 /// One thing to do for one application.
@@ -84,6 +84,8 @@ pub struct Round {
 pub struct SloQuery {
     /// The SLO's name in the policy.
     pub slo: String,
+    /// What several series in the answer mean.
+    pub series: Series,
     /// The `PromQL`, placeholders filled in.
     pub promql: String,
 }

@@ -11,6 +11,7 @@ use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFact
 use super::forge::ProposedPart;
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
+use super::judge::slo::{Normal, Past};
 use super::judge::sync::Attempts;
 use super::samples::Lines;
 use super::time::later;
@@ -31,6 +32,8 @@ pub struct Seen {
     pub application: Option<Box<ApplicationFacts>>,
     /// Its workloads.
     pub rollout: Option<RolloutFacts>,
+    /// What the comparisons of the analysis compare with, by SLO: long, and easily asked for again.
+    pub past: BTreeMap<String, Past>,
 }
 
 /// What lasts over a restart. Bounded: the lists have limits, and lines hold what a policy's rules look at.
@@ -288,6 +291,9 @@ pub struct Bad {
     pub degraded_at: Timestamp,
     /// Why.
     pub breaches: Vec<Breach>,
+    /// What was usual where a comparison failed, by SLO.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub normal: BTreeMap<String, Normal>,
 }
 
 /// A revert on its way to the branch.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::action::{Relation, RevertOutcome, Round, SloQuery};
 use super::facts::{ApplicationFacts, HistoryEntry, Reading, RolloutFacts};
 use super::forge::PullRequest;
+use super::samples::Labels;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub enum Event {
 pub struct SloAnswer {
     /// The SLO's name in the policy.
     pub slo: String,
+    /// The labels of the series, where each is judged by itself; none where there is none, or can be only one.
+    pub series: Labels,
     /// The time that the value is of.
     pub at: Timestamp,
     /// The value or why there is none.
@@ -63,6 +66,11 @@ pub struct SloAnswer {
 impl SloAnswer {
     /// What a query gave at a time.
     pub fn new(query: &SloQuery, at: Timestamp, reading: Reading) -> Self {
-        Self { slo: query.slo.clone(), at, reading }
+        Self { slo: query.slo.clone(), series: Labels::new(), at, reading }
+    }
+
+    /// What a query gave for one of several series.
+    pub fn of_series(query: &SloQuery, series: Labels, at: Timestamp, reading: Reading) -> Self {
+        Self { series, ..Self::new(query, at, reading) }
     }
 }

@@ -104,7 +104,10 @@ impl Line {
 /// The labels of a series; none where there can be only one.
 pub type Labels = BTreeMap<String, String>;
 
-/// What was read for one SLO: a line for each series.
+/// Series of one SLO that are judged; more of them are a query that forgot to aggregate.
+pub const SERIES_MAX: usize = 20;
+
+/// What was read for one SLO: a line for each series, and one without labels for what is known of none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Saved>", into = "Vec<Saved>")]
 pub struct Lines(BTreeMap<Labels, Line>);
@@ -131,11 +134,17 @@ impl From<Lines> for Vec<Saved> {
 }
 
 impl Lines {
-    /// Adds a sample to a series and keeps the newest `most` of it.
+    /// Nothing.
+    pub const fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Adds a sample to a series and keeps the newest `most` of it; a series too many is left out.
     pub fn add(&mut self, series: &Labels, sample: Sample, most: usize) {
-        match self.0.get_mut(series) {
-            Some(line) => line.add(sample, most),
-            None => self.0.entry(series.clone()).or_default().add(sample, most),
+        if let Some(line) = self.0.get_mut(series) {
+            line.add(sample, most);
+        } else if self.0.len() <= SERIES_MAX {
+            self.0.entry(series.clone()).or_default().add(sample, most);
         }
     }
 

@@ -168,6 +168,8 @@ fn durations(file: &PolicyFile, report: &mut Report) {
     let mut limits: Vec<(&[&str], Span, Duration, Duration)> = vec![
         (&["analysis", "duration"], analysis.duration, INTERVAL_MIN, DURATION_MAX),
         (&["analysis", "interval"], analysis.interval, INTERVAL_MIN, DURATION_MAX),
+        (&["analysis", "warmUp"], analysis.warm_up, zero, DURATION_MAX),
+        (&["analysis", "baseline"], analysis.baseline, minute, DURATION_MAX),
         (&["rollout", "imagePullGrace"], rollout.image_pull_grace, zero, DURATION_MAX),
         (&["rollout", "crashLoopGrace"], rollout.crash_loop_grace, zero, DURATION_MAX),
         (&["rollout", "containerConfigGrace"], rollout.container_config_grace, zero, DURATION_MAX),
@@ -195,6 +197,22 @@ fn durations(file: &PolicyFile, report: &mut Report) {
                 format!("at most {max} (`m` is minutes, `M` months)"),
             );
         }
+    }
+    let rate = analysis.false_rollback_rate;
+    if !(rate.0 > 0.0 && rate.0 < 0.5) {
+        let message = format!("a share of {rate} of false rollbacks cannot be kept");
+        report.add(
+            &keys(&["analysis", "falseRollbackRate"]),
+            message,
+            "more than 0 and less than 50%, such as `0.1%`",
+        );
+    }
+    if analysis.warm_up >= analysis.duration {
+        let message = format!(
+            "the warm-up ({}) takes as long as the analysis ({}): nothing would count",
+            analysis.warm_up, analysis.duration
+        );
+        report.add(&keys(&["analysis", "warmUp"]), message, "shorten `warmUp` or lengthen `duration`");
     }
     if analysis.interval > analysis.duration {
         let message = format!(

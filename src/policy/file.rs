@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Span;
+use super::share::Share;
 pub use super::words::{
     AutoMerge, ForgeKind, Metrics, Mode, OnConflict, OnNewerChange, OnProtected, PresetKind, SharedFiles,
-    TrueIs,
+    TrueIs, Worse,
 };
 
 /// The format that this version reads.
@@ -102,18 +103,32 @@ pub struct Application {
 }
 
 /// How long a change is watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Analysis {
     /// How long the watch lasts after the sync ended; `5m` by default. What is not clear by then gets as long again.
     pub duration: Span,
     /// How long between two measurements; `15s` by default.
     pub interval: Span,
+    /// How long after the sync began what SLO queries give does not count: from then on the whole of what a query looks back
+    /// on must lie; `0s` by default, with which every value counts.
+    pub warm_up: Span,
+    /// How much of the time before the sync comparisons look at; `1h` by default.
+    pub baseline: Span,
+    /// How often, at most, the analysis of a change that changed nothing may convict by comparisons, all of them and all
+    /// looks together; `0.1%` by default.
+    pub false_rollback_rate: Share,
 }
 
 impl Default for Analysis {
     fn default() -> Self {
-        Self { duration: Span::secs(300), interval: Span::secs(15) }
+        Self {
+            duration: Span::secs(300),
+            interval: Span::secs(15),
+            warm_up: Span::secs(0),
+            baseline: Span::secs(3600),
+            false_rollback_rate: Share(0.001),
+        }
     }
 }
 
@@ -190,7 +205,7 @@ fn one_minute() -> Span {
     Span::secs(60)
 }
 
-/// One query with its rule: limits (`max`, `min`) or an answer that is bad (`trueIs`).
+/// One query with its rule: limits (`max`, `min`), an answer that is bad (`trueIs`), or a comparison with the time before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slo {
@@ -208,10 +223,17 @@ pub struct Slo {
     /// What 1 means, for a query that answers a question with 0 or 1: `bad` or `good`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub true_is: Option<TrueIs>,
-    /// How many measurements must fail; `3` by default.
+    /// How it may differ from the application's own past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+    /// Convicts where the query gave values before the sync and has given none for so long; without this, missing data convicts
+    /// nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_after_missing: Option<Span>,
+    /// How many measurements must fail, for limits and answers; `3` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
-    /// Among how many of the latest; `5` by default.
+    /// Among how many of the latest, for limits and answers; `5` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<u32>,
 }
@@ -221,6 +243,28 @@ impl Slo {
     pub fn strikes(&self) -> (u32, u32) {
         (self.failures.unwrap_or(3), self.of.unwrap_or(5))
     }
+}
+
+/// How a query's values may differ from the application's own past.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Comparison {
+    /// Which change is bad: `increase`, `decrease`, or `either`.
+    pub worse: Worse,
+    /// The least bad change, as a share of the median before the sync; `25%` by default.
+    #[serde(default = "a_quarter")]
+    pub tolerance: Share,
+    /// The least bad change in the query's own unit; without it `tolerance` decides alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_change: Option<f64>,
+    /// How long ago the same time was that it must be worse than as well, such as `1d` and `7d`: a daily peak is no
+    /// regression then; `[]` by default.
+    #[serde(default)]
+    pub also: Vec<Span>,
+}
+
+fn a_quarter() -> Share {
+    Share(0.25)
 }
 
 fn three() -> u32 {

@@ -25,6 +25,7 @@ mod schema;
 mod selector;
 mod server;
 mod set;
+mod share;
 mod slo;
 mod structure;
 mod words;

@@ -196,6 +196,8 @@ fn slo(name: &str, query: String, max: f64, (failures, of): (u32, u32)) -> Slo {
         max: Some(max),
         min: None,
         true_is: None,
+        comparison: None,
+        fail_after_missing: None,
         failures: Some(failures),
         of: Some(of),
     }

@@ -12,6 +12,7 @@ use super::file::{
     Rollout, Slo, SyncRules,
 };
 use super::lint::{Assumptions, warnings};
+use super::share::Share;
 use super::{SourceFile, read, structure};
 
 fn word() -> impl Strategy<Value = String> {
@@ -37,6 +38,8 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                     min: (more % 2 == 0).then_some(a.min(b)),
                     max: (more % 2 == 1 || more % 3 == 0).then_some(a.max(b)),
                     true_is: None,
+                    comparison: None,
+                    fail_after_missing: None,
                     failures: Some(failures),
                     of: Some(failures + more),
                 })
@@ -44,7 +47,12 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
             PolicyFile {
                 api_version: ApiVersion,
                 application: Application { name, project: Some(project), labels, namespace: None },
-                analysis: Analysis { duration: Span::secs(interval.0.as_secs() * 20 + 60), interval },
+                analysis: Analysis {
+                    duration: Span::secs(interval.0.as_secs() * 20 + 60),
+                    interval,
+                    false_rollback_rate: Share(0.002),
+                    ..Analysis::default()
+                },
                 prometheus: Some(Prometheus {
                     url: "http://p".into(),
                     timeout: Span::secs(3),

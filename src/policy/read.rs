@@ -2,18 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::check::check;
 use super::code::Code;
 use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
+use super::slo::looks_back;
 use super::{preset, server, structure};
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
-    GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, RevertRules, RollbackRules,
-    RolloutRules, Rule, SharedFiles, Slo, Strikes,
+    Comparison, GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, RevertRules,
+    RollbackRules, RolloutRules, Rule, SharedFiles, Slo, Strikes, Worse,
 };
 use crate::engine::template::Template;
 
@@ -104,10 +104,10 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
             oom_kill: rollout.oom_kill,
         },
         sync_failed_attempts: file.sync.failed_attempts,
-        slos: preset::slos(file).iter().map(slo).collect::<Result<_, _>>()?,
-        warm_up: Duration::ZERO,
-        baseline: Duration::from_secs(3600),
-        false_rollback_rate: 0.001,
+        slos: preset::slos(file).iter().map(|one| slo(one, file)).collect::<Result<_, _>>()?,
+        warm_up: file.analysis.warm_up.0,
+        baseline: file.analysis.baseline.0,
+        false_rollback_rate: file.analysis.false_rollback_rate.0,
         variables: file.variables.clone(),
         prometheus: file.prometheus.as_ref().map(server::convert),
         rollback: RollbackRules {
@@ -175,10 +175,25 @@ fn forge(forge: &file::Forge) -> ForgeRules {
     }
 }
 
-fn slo(slo: &file::Slo) -> Result<Slo, String> {
+fn slo(slo: &file::Slo, file: &PolicyFile) -> Result<Slo, String> {
+    let looks_back = looks_back(slo, file);
+    let fails_when_missing = slo.fail_after_missing.map(|after| after.0);
     let query = Template::parse(&slo.query).map_err(|error| error.to_string())?;
     let (failures, of) = slo.strikes();
     let strikes = Strikes { failures, of };
+    if let (None, None, None, Some(comparison)) = (slo.min, slo.max, slo.true_is, &slo.comparison) {
+        let rule = Rule::Comparison(Comparison {
+            worse: match comparison.worse {
+                file::Worse::Increase => Worse::Increase,
+                file::Worse::Decrease => Worse::Decrease,
+                file::Worse::Either => Worse::Either,
+            },
+            tolerance: comparison.tolerance.0,
+            minimum_change: comparison.minimum_change,
+            also: comparison.also.iter().map(|ago| ago.0).collect(),
+        });
+        return Ok(Slo { looks_back, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) });
+    }
     let rule = match (slo.min, slo.max, slo.true_is) {
         (None, Some(max), None) => Rule::Threshold { objective: Objective::Max(max), strikes },
         (Some(min), None, None) => Rule::Threshold { objective: Objective::Min(min), strikes },
@@ -188,5 +203,5 @@ fn slo(slo: &file::Slo) -> Result<Slo, String> {
         (None, None, Some(answer)) => Rule::Boolean { true_is_bad: answer == file::TrueIs::Bad, strikes },
         _ => return Err(format!("slo `{}` has no rule, or several", slo.name)),
     };
-    Ok(Slo::new(slo.name.clone(), query, rule))
+    Ok(Slo { looks_back, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) })
 }

@@ -1,17 +1,23 @@
 //! The sense of SLOs: counts that can be reached, limits that can hold, queries that parse. Pure, like `check`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use humantime::format_duration;
 
 use super::check::{Report, Step, keys, short_text};
-use super::file::{PolicyFile, Slo};
+use super::file::{Comparison, PolicyFile, Slo};
 use super::mistake::suggestion;
 use super::promql::{QUERY_CHARS_MAX, Query, advice};
+use crate::engine::judge::slo::KEPT_MAX;
 use crate::engine::template::{BUILT_IN, Template, TemplateError, WINDOW};
 
 /// Measurements that an SLO may look at; they are kept in the state object, which is bounded.
 const OF_MAX: u32 = 100;
+/// Measurements of the time before the sync that comparisons look at.
+const BASELINE_ROUNDS_MAX: u32 = 5000;
+/// Times of the past that one slo is compared with beside the time right before.
+const ALSO_MAX: usize = 4;
 /// SLOs of one policy; each is a query at each interval.
 const SLOS_MAX: usize = 32;
 
@@ -35,10 +41,131 @@ pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
                 "give each slo a name of its own",
             );
         }
-        strikes(slo, file, &at, report);
+        one_rule(slo, &at, report);
+        missing(slo, file, &at("failAfterMissing"), report);
+        match &slo.comparison {
+            Some(rule) => comparison(slo, rule, file, &at, report),
+            None => strikes(slo, file, &at, report),
+        }
         let query = query(slo, file, &at("query"), report);
         limits(slo, query.as_ref(), &at, report);
     }
+}
+
+fn missing(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) {
+    let (interval, duration) = (file.analysis.interval, file.analysis.duration);
+    if let Some(after) = slo.fail_after_missing.filter(|after| *after < interval || *after > duration) {
+        let help =
+            format!("at least one interval ({interval}), and no longer than the analysis ({duration})");
+        report.add(path, format!("`{after}` without data cannot be told"), help);
+    }
+}
+
+fn one_rule(slo: &Slo, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
+    let limit = if slo.max.is_some() { "max" } else { "min" };
+    let rules = [
+        (limit, slo.min.is_some() || slo.max.is_some()),
+        ("trueIs", slo.true_is.is_some()),
+        ("comparison", slo.comparison.is_some()),
+    ];
+    let given: Vec<&str> = rules.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    match given.as_slice() {
+        [] => {
+            let help = "add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1; `comparison:` with the time before";
+            report.add(&at("query"), format!("the slo `{}` has no limit", slo.name), help);
+        }
+        [first, second, ..] => {
+            let message = format!("the slo `{}` has two rules, `{first}` and `{second}`", slo.name);
+            report.add(&at(second), message, "give one; a query may stand in two slos");
+        }
+        [_] => {}
+    }
+}
+
+/// The greatest share that makes sense as a tolerance; past it percent were meant.
+const TOLERANCE_MAX: f64 = 100.0;
+
+fn comparison(
+    slo: &Slo,
+    rule: &Comparison,
+    file: &PolicyFile,
+    at: &impl Fn(&str) -> Vec<Step>,
+    report: &mut Report,
+) {
+    let inside = |field: &str| {
+        let mut path = at("comparison");
+        path.push(Step::Key(field.to_owned()));
+        path
+    };
+    for (field, given) in [("failures", slo.failures), ("of", slo.of)] {
+        if given.is_some() {
+            let message = format!("`{field}` has no meaning for a comparison");
+            report.add(
+                &at(field),
+                message,
+                "how much evidence is enough follows from `analysis.falseRollbackRate`",
+            );
+        }
+    }
+    if !(0.0..=TOLERANCE_MAX).contains(&rule.tolerance.0) {
+        let message = format!("a tolerance of {} is none", rule.tolerance);
+        report.add(&inside("tolerance"), message, "a share of the usual value, such as `25%`");
+    }
+    if let Some(change) = rule.minimum_change.filter(|change| !change.is_finite() || *change < 0.0) {
+        let message = format!("a smallest change of {change} is none");
+        report.add(&inside("minimumChange"), message, "0 or more, in the query's own unit");
+    }
+    let (analysis, longest) = (file.analysis.duration.0, Duration::from_secs(28 * 24 * 3600));
+    // What is compared with must be over, and no part of the baseline.
+    let least = file.analysis.baseline.0.saturating_add(analysis.saturating_mul(2));
+    for (i, ago) in rule.also.iter().enumerate() {
+        let mut path = inside("also");
+        path.push(Step::Index(i));
+        if ago.0 < least || ago.0 > longest {
+            let message = format!("`{ago}` ago cannot be compared with");
+            let help =
+                format!("from {} on, and at most {}", format_duration(least), format_duration(longest));
+            report.add(&path, message, help);
+        } else if rule.also.iter().take(i).any(|other| other == ago) {
+            report.add(&path, format!("`{ago}` stands here twice"), "");
+        }
+    }
+    if rule.also.len() > ALSO_MAX {
+        report.add(
+            &inside("also"),
+            format!("{} times are too many", rule.also.len()),
+            format!("at most {ALSO_MAX}"),
+        );
+    }
+    let interval = file.analysis.interval.0;
+    let rounds = |time: Duration| time.as_millis() / interval.as_millis().max(1);
+    let (of, help) = (inside("worse"), "lengthen `analysis.interval`");
+    if rounds(file.analysis.baseline.0) > u128::from(BASELINE_ROUNDS_MAX) {
+        let message = format!(
+            "the baseline ({}) has more than {BASELINE_ROUNDS_MAX} measurements",
+            file.analysis.baseline
+        );
+        report.add(&of, message, help);
+    } else if rounds(analysis.saturating_mul(2)) > u128::from(KEPT_MAX - 2) {
+        let message = format!(
+            "an analysis can have more than {KEPT_MAX} measurements, which are kept for a comparison"
+        );
+        report.add(&of, message, help);
+    }
+}
+
+/// How far back a checked query looks by itself.
+pub(super) fn looks_back(slo: &Slo, file: &PolicyFile) -> Duration {
+    let rendered = Template::parse(&slo.query).ok().and_then(|template| filled(&template, file));
+    let query = rendered.and_then(|text| Query::parse(&text).ok());
+    query.map_or(Duration::ZERO, |query| query.looks_back(file.analysis.duration.0))
+}
+
+/// The query with samples in place of what is known only later.
+fn filled(template: &Template, file: &PolicyFile) -> Option<String> {
+    let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
+    values.extend(file.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    template.render(&values, None).ok()
 }
 
 fn strikes(slo: &Slo, file: &PolicyFile, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
@@ -102,15 +229,13 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     if !unknown.is_empty() {
         return None;
     }
-    let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
-    values.extend(file.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     if template.has_window() {
         let needle = placeholder(&slo.query, WINDOW);
         let message = "the slo has no windows to fill in";
         report.add_query(path, Some(&needle), message.to_owned(), "write a duration, such as `[1m]`");
         return None;
     }
-    let text = template.render(&values, None).ok()?;
+    let text = filled(&template, file)?;
     if text.chars().count() > QUERY_CHARS_MAX {
         report.add(path, "the query is too long", format!("at most {QUERY_CHARS_MAX} characters"));
         return None;
@@ -162,18 +287,6 @@ fn sense(query: &Query, file: &PolicyFile, path: &[Step], report: &mut Report) {
 
 fn limits(slo: &Slo, query: Option<&Query>, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
     let (min, max) = (slo.min, slo.max);
-    if min.is_none() && max.is_none() && slo.true_is.is_none() {
-        let message = format!("the slo `{}` has no limit", slo.name);
-        report.add(
-            &at("query"),
-            message,
-            "add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1",
-        );
-    }
-    if slo.true_is.is_some() && (min.is_some() || max.is_some()) {
-        let message = format!("the slo `{}` has limits, and an answer that is 0 or 1", slo.name);
-        report.add(&at("trueIs"), message, "give one or the other");
-    }
     let mut usable = true;
     for (field, value) in [("min", min), ("max", max)] {
         let Some(value) = value else { continue };

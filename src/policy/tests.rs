@@ -245,14 +245,14 @@ fn slos_and_their_counts() {
     check_lines(
         &slo("of: 4"),
         &[
-            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1",
+            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1; `comparison:` with the time before",
         ],
     );
     check_lines(&slo("trueIs: bad"), &[]);
     check_lines(&slo("trueIs: bda"), &["p:6:35: unknown answer `bda`; did you mean `bad`?"]);
     check_lines(
         &slo("trueIs: bad, max: 1"),
-        &["p:6:35: the slo `a` has limits, and an answer that is 0 or 1; give one or the other"],
+        &["p:6:35: the slo `a` has two rules, `max` and `trueIs`; give one; a query may stand in two slos"],
     );
     check_lines(
         "prometheus: { url: http://p }\nslos:\n  - { name: a, query: up, max: 1 }\n  - { name: a, query: up, max: 1 }\n  - { name: '', query: '', max: 1 }",
@@ -266,6 +266,56 @@ fn slos_and_their_counts() {
         "slos:\n  - { name: a, query: up, max: 1 }",
         &[
             "p:5:3: there are `slos` but no `prometheus` to ask; add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
+        ],
+    );
+}
+
+#[test]
+fn missing_data() {
+    let slo = |after: &str| {
+        format!(
+            "prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: up, max: 1, failAfterMissing: {after} }}"
+        )
+    };
+    check_lines(&slo("2m"), &[]);
+    check_lines(
+        &slo("2s"),
+        &[
+            "p:6:53: `2s` without data cannot be told; at least one interval (15s), and no longer than the analysis (5m)",
+        ],
+    );
+}
+
+#[test]
+fn comparisons() {
+    let slo =
+        |more: &str| format!("prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: up, {more} }}");
+    check_lines(&slo("comparison: { worse: increase }"), &[]);
+    check_lines(&slo("comparison: { worse: either, tolerance: 0.1, minimumChange: 5, also: [1d, 7d] }"), &[]);
+    check_lines(
+        &slo("comparison: { worse: more }"),
+        &["p:6:48: unknown direction `more`; known here: `increase`, `decrease`, `either`"],
+    );
+    check_lines(
+        &slo("comparison: { worse: increase, tolerance: lots }"),
+        &["p:6:69: `lots` is not a share; write it like `25%` or `0.25`"],
+    );
+    check_lines(
+        &slo("comparison: { worse: increase, tolerance: -5%, minimumChange: -1, also: [1h, 2d, 2d] }, of: 3"),
+        &[
+            "p:6:69: a tolerance of -5% is none; a share of the usual value, such as `25%`",
+            "p:6:89: a smallest change of -1 is none; 0 or more, in the query's own unit",
+            "p:6:100: `1h` ago cannot be compared with; from 1h 10m on, and at most 28days",
+            "p:6:108: `2days` stands here twice",
+            "p:6:119: `of` has no meaning for a comparison; how much evidence is enough follows from `analysis.falseRollbackRate`",
+        ],
+    );
+    check_lines(
+        "analysis: { warmUp: 5m, falseRollbackRate: 60%, baseline: 10s }",
+        &[
+            "p:4:21: the warm-up (5m) takes as long as the analysis (5m): nothing would count; shorten `warmUp` or lengthen `duration`",
+            "p:4:44: a share of 60% of false rollbacks cannot be kept; more than 0 and less than 50%, such as `0.1%`",
+            "p:4:59: `10s` is too short; at least 1m",
         ],
     );
 }
@@ -481,7 +531,17 @@ fn the_samples_are_valid() {
     let names: Vec<&str> = set.iter().map(|loaded| loaded.policy.name.as_str()).collect();
     assert_eq!(
         names,
-        ["dry-run", "group", "preset-grpc", "preset-http", "preset-worker", "variables", "web", "worker"]
+        [
+            "comparison",
+            "dry-run",
+            "group",
+            "preset-grpc",
+            "preset-http",
+            "preset-worker",
+            "variables",
+            "web",
+            "worker"
+        ]
     );
 }
 

@@ -81,6 +81,17 @@ words! {
 }
 
 words! {
+    /// Which change of a value is bad.
+    Worse, "direction":
+    /// A greater value.
+    "increase" => Increase,
+    /// A smaller value.
+    "decrease" => Decrease,
+    /// Any other value.
+    "either" => Either,
+}
+
+words! {
     /// What it means that a query answers 1.
     TrueIs, "answer":
     /// Something is wrong.

@@ -241,6 +241,8 @@ mod tests {
     use super::*;
     use crate::engine::facts::AppKey;
     use crate::engine::fixture::at;
+    use crate::engine::policy::Series;
+    use crate::engine::samples::Labels;
     use crate::replay::fixture::policy;
 
     fn syncs(times: &[i64]) -> Vec<Pretence> {
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_long_stretch_is_cut_into_pieces_without_a_seam() {
-        let query = SloQuery { slo: "up".into(), promql: "up".into() };
+        let query = SloQuery { slo: "up".into(), series: Series::Refuse, promql: "up".into() };
         let stretch = Stretch { query, from: at(0), to: at(100), step: Duration::from_secs(10) };
         let of = |one: Stretch| (one.from.as_second(), one.to.as_second());
         let pieces = stretch.pieces(4).into_iter().map(of).collect::<Vec<_>>();
@@ -281,7 +283,12 @@ mod tests {
         let mut recorded = Recorded::default();
         for stretch in needs(&policy(), &syncs) {
             for piece in stretch.pieces(7) {
-                let answer = |at| SloAnswer { slo: String::new(), at, reading: Reading::Value(bad(at)) };
+                let answer = |at| SloAnswer {
+                    slo: String::new(),
+                    series: Labels::new(),
+                    at,
+                    reading: Reading::Value(bad(at)),
+                };
                 recorded.add(&piece, piece.times().into_iter().map(answer).collect());
             }
         }

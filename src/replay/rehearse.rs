@@ -238,7 +238,11 @@ fn before(pretence: &Pretence) -> App {
     let rollout = RolloutFacts { at: pretence.at, workloads: Vec::new(), gap: None };
     App {
         state,
-        seen: Seen { application: Some(Box::new(application(pretence, false))), rollout: Some(rollout) },
+        seen: Seen {
+            application: Some(Box::new(application(pretence, false))),
+            rollout: Some(rollout),
+            ..Seen::default()
+        },
     }
 }
 

@@ -161,7 +161,7 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
     let (shared, mut told) = shared(request, fleet, saves)?;
     let uid = facts.uid.clone();
     let to = request.to.as_deref().map(|to| synced(&facts, to)).transpose()?;
-    let mut app = App { state, seen: Seen { application: Some(facts), rollout: None } };
+    let mut app = App { state, seen: Seen { application: Some(facts), ..Seen::default() } };
     let mut event = Event::Asked { because: request.because.clone(), to: to.map(Box::new) };
     for _ in 0..ANSWERS_MAX {
         let (now, cluster) = (Timestamp::now(), request.cluster.as_str());

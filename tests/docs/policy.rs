@@ -104,6 +104,8 @@ fn kind(type_: &str, is_section: bool) -> &'static str {
         "SharedFiles" => "`hold`, `revert` or `pull-request`",
         "OnProtected" => "`pull-request` or `hold`",
         "AutoMerge" => "`merge`, `squash` or `rebase`",
+        "Share" => "share",
+        "Worse" => "`increase`, `decrease` or `either`",
         "TrueIs" => "`bad` or `good`",
         "PresetKind" => "`http`, `grpc` or `worker`",
         "Metrics" => "`istio`, `linkerd`, `ingress-nginx`, `traefik`, `envoy-gateway`, `plain` or `celery`",

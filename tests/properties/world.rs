@@ -170,6 +170,7 @@ impl World {
                 let answers = slos.flat_map(|slo| {
                     times.iter().map(|at| SloAnswer {
                         slo: slo.to_owned(),
+                        series: std::collections::BTreeMap::new(),
                         at: *at,
                         reading: reading.clone(),
                     })

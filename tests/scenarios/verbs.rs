@@ -10,8 +10,8 @@ use lastgood::engine::facts::{
 };
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules,
-    Rule, SharedFiles, Slo, Strikes,
+    Comparison, GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules,
+    RolloutRules, Rule, SharedFiles, Slo, Strikes, Worse,
 };
 use lastgood::engine::template::Template;
 
@@ -379,6 +379,24 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
             let strikes = Strikes { failures: many(failures)?, of: many(of)? };
             policy.slos.push(Slo::new(*name, query, Rule::Boolean { true_is_bad, strikes }));
         }
+        ["slo", name, "compared", worse, "also", ago @ ..] => {
+            let query = Template::parse(name).map_err(|e| e.to_string())?;
+            let worse = match *worse {
+                "increase" => Worse::Increase,
+                "decrease" => Worse::Decrease,
+                "either" => Worse::Either,
+                _ => return Err("increase, decrease or either".into()),
+            };
+            let also = ago.iter().map(|ago| long(ago)).collect::<Result<_, _>>()?;
+            let rule = Comparison { worse, tolerance: 0.25, minimum_change: None, also };
+            policy.slos.push(Slo::new(*name, query, Rule::Comparison(rule)));
+        }
+        ["slo", name, "fails", "after", d, "without", "data"] => {
+            let slo = policy.slos.iter_mut().find(|slo| slo.name == *name).ok_or("no such slo")?;
+            slo.fails_when_missing = Some(long(d)?);
+        }
+        ["warm-up", d] => policy.warm_up = long(d)?,
+        ["baseline", d] => policy.baseline = long(d)?,
         ["mode", "dry-run"] => policy.mode = Mode::DryRun,
         ["mode", "pull-request"] => policy.mode = Mode::PullRequest,
         ["protected", "hold"] => policy.rollback.proposals.if_protected = false,

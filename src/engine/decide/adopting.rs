@@ -8,7 +8,7 @@ use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{HealthStatus, OperationPhase, SyncStatus};
-use crate::engine::judge::slo::outcome;
+use crate::engine::judge::slo::passes_at_first_sight;
 use crate::engine::judge::{Outcome, health, rollout};
 use crate::engine::policy::Slo;
 use crate::engine::time::later;
@@ -20,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 pub(super) fn passed(slos: &[Slo], answers: &[SloAnswer]) -> Vec<String> {
     let passes = |slo: &&Slo| {
         let mut own = answers.iter().filter(|answer| answer.slo == slo.name).peekable();
-        own.peek().is_some() && own.all(|answer| outcome(&slo.rule, &answer.reading) == Outcome::Pass)
+        own.peek().is_some() && own.all(|answer| passes_at_first_sight(slo, &answer.reading))
     };
     slos.iter().filter(passes).map(|slo| slo.name.clone()).collect()
 }

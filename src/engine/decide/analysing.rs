@@ -13,7 +13,7 @@ use crate::engine::facts::{
     ApplicationFacts, HealthStatus, Operation, OperationPhase, Revisions, SourceKind,
 };
 use crate::engine::judge::rollout::SickBefore;
-use crate::engine::judge::slo::{Case, SloJudgement};
+use crate::engine::judge::slo::{Case, Normal, Past, SloJudgement};
 use crate::engine::judge::sync::Attempts;
 use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, slo, sync};
 use crate::engine::policy::{Rule, Slo};
@@ -26,6 +26,7 @@ const OPERATION_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 /// What the signals say together at one moment.
 struct Opinion {
     breaches: Vec<Breach>,
+    normal: BTreeMap<String, Normal>,
     open: Vec<String>,
     recheck_at: Option<Timestamp>,
 }
@@ -39,6 +40,9 @@ impl Turn<'_> {
         let (now, began_at) = (self.context.now, operation.started_at);
         let sick_before = self.app.state.sick.take().map(|sick| sick.what);
         let fresh = (began_at, sick_before, self.app.state.sync_failed, BTreeMap::new());
+        if unjudged.is_none() {
+            self.app.seen.past.clear();
+        }
         let (baseline_at, sick_before, sync_failed_before, before) = unjudged
             .map_or(fresh, |old| (old.baseline_at, old.sick_before, old.sync_failed_before, old.before));
         let analysis = Analysis {
@@ -88,7 +92,7 @@ impl Turn<'_> {
         self.look(&mut analysis);
         let opinion = self.opinion(&analysis);
         if !opinion.breaches.is_empty() {
-            return self.end_degraded(&analysis, opinion.breaches);
+            return self.end_degraded(&analysis, opinion.breaches, opinion.normal);
         }
         let (until, limit) = self.ends(&analysis);
         let now = self.context.now;
@@ -112,11 +116,7 @@ impl Turn<'_> {
     fn ends(&self, analysis: &Analysis) -> (Timestamp, Timestamp) {
         let duration = self.context.policy.duration;
         let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
-        let finished = operation
-            .filter(|o| {
-                o.revisions.as_ref() == Some(&analysis.revisions) && o.phase == OperationPhase::Succeeded
-            })
-            .and_then(|o| o.finished_at);
+        let finished = self.synced_at(analysis);
         let running = operation.is_some_and(|o| o.phase == OperationPhase::Running);
         match finished {
             Some(finished) => {
@@ -130,7 +130,8 @@ impl Turn<'_> {
 
     fn opinion(&self, analysis: &Analysis) -> Opinion {
         let policy = self.context.policy;
-        let mut opinion = Opinion { breaches: Vec::new(), open: Vec::new(), recheck_at: None };
+        let mut opinion =
+            Opinion { breaches: Vec::new(), normal: BTreeMap::new(), open: Vec::new(), recheck_at: None };
         let Some(application) = &self.app.seen.application else { return opinion };
 
         let operation = application.operation.as_ref();
@@ -170,17 +171,44 @@ impl Turn<'_> {
             None => opinion.open.push(judgement.why),
         }
 
-        let none = Lines::default();
         for slo in &policy.slos {
-            let before = analysis.before.get(&slo.name).unwrap_or(&none);
-            let after = analysis.after.get(&slo.name).unwrap_or(&none);
-            match slo::judge(&Case { slo, before, after }) {
-                SloJudgement::Convicts(breach) => opinion.breaches.push(breach),
+            match self.slo(slo, analysis) {
+                SloJudgement::Convicts(breach, normal) => {
+                    opinion.breaches.push(breach);
+                    opinion.normal.extend(normal.map(|normal| (slo.name.clone(), normal)));
+                }
                 SloJudgement::Passes => {}
                 SloJudgement::Open(why) => opinion.open.push(why),
             }
         }
         opinion
+    }
+
+    fn slo(&self, slo: &Slo, analysis: &Analysis) -> SloJudgement {
+        static NONE: Lines = Lines::none();
+        let policy = self.context.policy;
+        let warm_at = match policy.warm_up {
+            Duration::ZERO => Timestamp::MIN,
+            warm_up => later(analysis.began_at, warm_up.saturating_add(slo.looks_back)),
+        };
+        slo::judge(&Case {
+            slo,
+            before: analysis.before.get(&slo.name).unwrap_or(&NONE),
+            after: analysis.after.get(&slo.name).unwrap_or(&NONE),
+            past: self.app.seen.past.get(&slo.name),
+            synced_at: self.synced_at(analysis),
+            warm_at,
+            level: slo::level(policy),
+        })
+    }
+
+    /// When the sync had succeeded, as far as it was watched since.
+    fn synced_at(&self, analysis: &Analysis) -> Option<Timestamp> {
+        let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
+        let done = operation.filter(|o| {
+            o.revisions.as_ref() == Some(&analysis.revisions) && o.phase == OperationPhase::Succeeded
+        });
+        done.and_then(|o| o.finished_at)
     }
 
     /// Remembers what passes by: retries, terminations, and since when Argo CD says Degraded.
@@ -228,8 +256,24 @@ impl Turn<'_> {
     fn ask_before(&mut self, revisions: &Revisions, last_good: Option<&Revisions>) {
         let Phase::Analysing(analysis) = &self.app.state.phase else { return };
         let policy = self.context.policy;
-        let unknown = |slo: &&Slo| analysis.before.get(&slo.name).is_none_or(Lines::worth_asking_again);
-        let before = self.queries(policy.slos.iter().filter(unknown), last_good.unwrap_or(revisions));
+        let revisions = last_good.unwrap_or(revisions);
+        let unknown = |slo: &&Slo| {
+            !matches!(slo.rule, Rule::Comparison(_))
+                && analysis.before.get(&slo.name).is_none_or(Lines::worth_asking_again)
+        };
+        let before = self.queries(policy.slos.iter().filter(unknown), revisions);
+        let round = analysis.round(0);
+        let mut compared: Vec<(When, Vec<&Slo>)> = Vec::new();
+        for slo in &policy.slos {
+            let Rule::Comparison(rule) = &slo.rule else { continue };
+            let past = self.app.seen.past.get(&slo.name);
+            for when in Past::unknown(past, rule, policy, analysis.baseline_at) {
+                match compared.iter_mut().find(|(other, _)| *other == when) {
+                    Some((_, slos)) => slos.push(slo),
+                    None => compared.push((when, vec![slo])),
+                }
+            }
+        }
         let strikes = policy.slos.iter().filter_map(|slo| match &slo.rule {
             Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => Some(strikes.of),
             Rule::BurnRate(_) | Rule::Comparison(_) => None,
@@ -237,8 +281,11 @@ impl Turn<'_> {
         let most = strikes.max().unwrap_or_default();
         let (to, step) = (analysis.baseline_at, policy.interval);
         let from = earlier(to, step.saturating_mul(most.saturating_sub(1)));
-        let round = analysis.round(0);
         self.measure(round, When::Range { from, to, step }, before);
+        for (when, slos) in compared {
+            let queries = self.queries(slos.into_iter(), revisions);
+            self.measure(round, when, queries);
+        }
     }
 
     /// Sends the round that is due.
@@ -291,7 +338,12 @@ impl Turn<'_> {
         true
     }
 
-    pub(super) fn end_degraded(&mut self, analysis: &Analysis, breaches: Vec<Breach>) -> bool {
+    pub(super) fn end_degraded(
+        &mut self,
+        analysis: &Analysis,
+        breaches: Vec<Breach>,
+        normal: BTreeMap<String, Normal>,
+    ) -> bool {
         let took = elapsed(analysis.began_at, self.context.now);
         let verdict = Verdict::Degraded(breaches.clone());
         self.record(Kind::AnalysisEnded { revisions: analysis.revisions.clone(), verdict, took });
@@ -301,6 +353,7 @@ impl Turn<'_> {
             synced_at: analysis.began_at,
             degraded_at: self.context.now,
             breaches,
+            normal,
         };
         // What is sick now is the state before the next sync.
         if let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) {

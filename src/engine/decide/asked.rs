@@ -1,5 +1,7 @@
 //! A rollback that a person asks for: the person is the evidence, and every guard still counts.
 
+use std::collections::BTreeMap;
+
 use super::{Turn, newer_operation};
 use crate::engine::analysis::{Bad, LastGood, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
@@ -33,7 +35,7 @@ impl Turn<'_> {
         match &self.app.state.phase {
             Phase::Analysing(analysis) => {
                 let analysis = (**analysis).clone();
-                self.end_degraded(&analysis, vec![breach]);
+                self.end_degraded(&analysis, vec![breach], BTreeMap::new());
             }
             Phase::Idle { current } => {
                 let revisions = current.clone();
@@ -48,6 +50,7 @@ impl Turn<'_> {
                     synced_at: operation.map_or(self.context.now, |operation| operation.started_at),
                     degraded_at: self.context.now,
                     breaches: vec![breach],
+                    normal: BTreeMap::new(),
                     revisions,
                 };
                 self.begin_rollback(bad);

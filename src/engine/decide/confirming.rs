@@ -328,7 +328,9 @@ impl Turn<'_> {
             still.push(judgement.why);
         }
         for slo in self.context.policy.slos.iter().filter(|slo| failed_before(confirming, &slo.name)) {
-            if let Err(why) = slo::passes_again(slo, recovering.after.get(&slo.name), RECOVERY_PASSES) {
+            let normal = confirming.bad.normal.get(&slo.name);
+            if let Err(why) = slo::passes_again(slo, normal, recovering.after.get(&slo.name), RECOVERY_PASSES)
+            {
                 still.push(why);
             }
         }

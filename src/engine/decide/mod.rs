@@ -21,10 +21,10 @@ use super::entry::{Entry, HoldEndedBy, Kind, Why};
 use super::event::{Event, SloAnswer};
 use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Revisions};
 use super::judge::rollout::SickBefore;
-use super::judge::slo::kept;
+use super::judge::slo::{Past, kept};
 use super::origin::Written;
-use super::policy::{Policy, Slo};
-use super::samples::{Labels, Lines, Sample};
+use super::policy::{Policy, Rule, Slo};
+use super::samples::{Lines, Sample};
 
 /// What a step may look at beside the application itself.
 #[derive(Clone, Copy, Debug)]
@@ -229,8 +229,12 @@ impl Turn<'_> {
                 a.passed = adopting::passed(&policy.slos, answers);
             }
             Phase::Analysing(a) if round.began_at == a.seen_at => {
-                let lines = if round.number == 0 { &mut a.before } else { &mut a.after };
-                note(lines, policy, answers);
+                if round.number == 0 {
+                    note_before(&mut a.before, policy, answers);
+                    note_past(&mut self.app.seen.past, policy, a.baseline_at, answers);
+                } else {
+                    note(&mut a.after, policy, answers);
+                }
             }
             Phase::Confirming(c) => {
                 if let Stage::Recovering(r) = &mut c.stage
@@ -261,7 +265,7 @@ impl Turn<'_> {
         slos.filter_map(|slo| {
             // The policy was refused if it named a variable that it doesn't have.
             let promql = slo.query.render(&values, None).ok()?;
-            Some(SloQuery { slo: slo.name.clone(), promql })
+            Some(SloQuery { slo: slo.name.clone(), series: slo.series, promql })
         })
         .collect()
     }
@@ -275,10 +279,34 @@ impl Turn<'_> {
 
 fn note(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[SloAnswer]) {
     for answer in answers {
-        if let Some(slo) = policy.slos.iter().find(|s| s.name == answer.slo) {
+        let slo = policy.slos.iter().find(|slo| slo.name == answer.slo);
+        if let Some(slo) = slo {
             let sample = Sample::new(answer.at, answer.reading.clone());
-            lines.entry(slo.name.clone()).or_default().add(&Labels::new(), sample, kept(slo, policy));
+            lines.entry(slo.name.clone()).or_default().add(&answer.series, sample, kept(slo, policy));
         }
+    }
+}
+
+/// Of the time before the sync, what fixed limits look at is saved.
+fn note_before(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[SloAnswer]) {
+    let compared = |answer: &&SloAnswer| {
+        policy.slos.iter().any(|slo| slo.name == answer.slo && matches!(slo.rule, Rule::Comparison(_)))
+    };
+    let others: Vec<SloAnswer> = answers.iter().filter(|answer| !compared(answer)).cloned().collect();
+    note(lines, policy, &others);
+}
+
+/// Prepares what comparisons compare with; that is not saved.
+fn note_past(
+    past: &mut BTreeMap<String, Past>,
+    policy: &Policy,
+    baseline_at: Timestamp,
+    answers: &[SloAnswer],
+) {
+    for slo in &policy.slos {
+        let Rule::Comparison(rule) = &slo.rule else { continue };
+        let own: Vec<_> = answers.iter().filter(|answer| answer.slo == slo.name).collect();
+        past.entry(slo.name.clone()).or_default().note(slo, rule, policy, baseline_at, &own);
     }
 }
 

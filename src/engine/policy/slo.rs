@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::template::Template;
 
 /// One query with its rule.
@@ -130,9 +132,11 @@ pub enum Worse {
 }
 
 /// What several series of one answer mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Series {
     /// A query that forgot to aggregate: nothing is known.
+    #[default]
     Refuse,
     /// Each is judged by itself.
     Each,

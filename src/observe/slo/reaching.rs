@@ -305,7 +305,11 @@ async fn a_redirect_takes_no_credentials_along() {
 }
 
 fn order(when: When, queries: &[&str]) -> MeasureOrder {
-    let query = |promql: &&str| SloQuery { slo: (*promql).into(), promql: (*promql).into() };
+    let query = |promql: &&str| SloQuery {
+        slo: (*promql).into(),
+        series: crate::engine::policy::Series::Refuse,
+        promql: (*promql).into(),
+    };
     MeasureOrder {
         round: Round { began_at: now(), number: 1 },
         when,

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::engine::action::Round;
 use crate::engine::action::SloQuery;
+use crate::engine::policy::Series;
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
@@ -154,7 +155,11 @@ async fn silence_times_out_and_a_closed_port_is_unreachable() {
 
 /// The order's answers, in words.
 async fn told(server: &Prometheus, when: When, queries: &[(&str, &str)]) -> Vec<String> {
-    let query = |(slo, promql): &(&str, &str)| SloQuery { slo: (*slo).into(), promql: (*promql).into() };
+    let query = |(slo, promql): &(&str, &str)| SloQuery {
+        slo: (*slo).into(),
+        series: Series::Refuse,
+        promql: (*promql).into(),
+    };
     let round = Round { began_at: now(), number: 1 };
     let order = MeasureOrder { round, when, queries: queries.iter().map(query).collect() };
     let answers = Slos::new().unwrap().measure(&order, server, now(), Duration::ZERO).await;

@@ -2,26 +2,46 @@
 
 pub mod blocks;
 pub mod burn_rate;
+mod compared;
 pub mod comparison;
+mod missing;
+pub mod past;
 mod strikes;
 
 use std::collections::BTreeSet;
 
-pub use strikes::{number, outcome, passing_streak, show, wanted};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use past::Past;
+pub use strikes::{number, outcome, show, wanted};
 
 use super::{Breach, Signal};
+use crate::engine::facts::Reading;
 use crate::engine::policy::{Policy, Rule, Slo};
 use crate::engine::samples::{Labels, Line, Lines, Sample};
 
 /// What the measurements before and after the sync say together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SloJudgement {
     /// It convicts the sync.
-    Convicts(Breach),
+    Convicts(Breach, Option<Normal>),
     /// It passes, seen often enough.
     Passes,
     /// Neither; why.
     Open(String),
+}
+
+/// What was usual before a comparison failed: by this a recovery is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Normal {
+    /// Which series failed.
+    pub series: Labels,
+    /// The median before.
+    pub median: f64,
+    /// How far from it the values were.
+    pub shift: f64,
 }
 
 /// What is known about one SLO.
@@ -33,6 +53,27 @@ pub struct Case<'a> {
     pub before: &'a Lines,
     /// What was read since.
     pub after: &'a Lines,
+    /// What comparisons compare with; none while it is not known.
+    pub past: Option<&'a Past>,
+    /// When the sync had succeeded; none while it has not.
+    pub synced_at: Option<Timestamp>,
+    /// From when on values count.
+    pub warm_at: Timestamp,
+    /// The chance with which an innocent change may be convicted by this SLO in the whole analysis.
+    pub level: f64,
+}
+
+impl<'a> Case<'a> {
+    /// What fixed limits need: all samples count.
+    pub fn new(slo: &'a Slo, before: &'a Lines, after: &'a Lines) -> Self {
+        Self { slo, before, after, past: None, synced_at: None, warm_at: Timestamp::MIN, level: 0.0 }
+    }
+
+    /// The samples of a series since the sync that count.
+    fn counting(&self, series: &Labels) -> &'a [Sample] {
+        let samples = self.after.line(series).map(Line::samples).unwrap_or_default();
+        samples.get(samples.partition_point(|s| s.at < self.warm_at)..).unwrap_or_default()
+    }
 }
 
 /// What one series says.
@@ -42,6 +83,7 @@ enum Finding {
         failing: u32,
         needed: u32,
         passing_before: u32,
+        normal: Option<Normal>,
     },
     Passes,
     /// It fails, and that cannot convict; the rest of a sentence that the series begins.
@@ -50,31 +92,47 @@ enum Finding {
     Open(String),
 }
 
+/// Rounds of measurements of one SLO that an analysis keeps at most: they stand in the state object.
+pub const KEPT_MAX: u32 = 1000;
+
 /// How many samples of one series an SLO looks at.
-pub fn kept(slo: &Slo, _policy: &Policy) -> usize {
-    match &slo.rule {
-        Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => strikes.of as usize,
-        Rule::BurnRate(_) | Rule::Comparison(_) => 0,
-    }
+pub fn kept(slo: &Slo, policy: &Policy) -> usize {
+    let rounds = |time: std::time::Duration| {
+        let rounds = time.as_millis() / policy.interval.as_millis().max(1) + 2;
+        u32::try_from(rounds).unwrap_or(KEPT_MAX).min(KEPT_MAX)
+    };
+    let missing = slo.fails_when_missing.map(rounds).unwrap_or_default();
+    let own = match &slo.rule {
+        Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => strikes.of,
+        // What lies before the end of the sync does not count, and an analysis takes twice its duration at most.
+        Rule::Comparison(_) => rounds(policy.duration.saturating_mul(2)),
+        Rule::BurnRate(_) => 0,
+    };
+    own.max(missing) as usize
+}
+
+/// The chance with which one SLO may convict an innocent change, so that all that go by statistics keep to the policy's.
+///
+/// A union bound: whatever the signals have to do with each other, the chances add up to no more.
+pub fn level(policy: &Policy) -> f64 {
+    let statistical = policy.slos.iter().filter(|slo| matches!(slo.rule, Rule::Comparison(_))).count();
+    policy.false_rollback_rate / super::stats::real(statistical.max(1))
 }
 
 /// Judges an SLO: each of its series that was seen since the sync; one is enough to convict, and all must pass.
 pub fn judge(case: &Case<'_>) -> SloJudgement {
-    let Case { slo, before, after } = *case;
-    let name = &slo.name;
-    let mut series: BTreeSet<&Labels> = after.iter().map(|(labels, _)| labels).collect();
-    let unlabelled = Labels::new();
-    if series.is_empty() {
-        series.insert(&unlabelled);
+    let name = &case.slo.name;
+    if let Some(breach) = missing::judge(case) {
+        return SloJudgement::Convicts(breach, None);
     }
     let mut open = Vec::new();
-    for labels in series {
-        let samples = |lines: &'_ Lines| lines.line(labels).map(Line::samples).unwrap_or_default().to_vec();
-        match judge_series(slo, &samples(before), &samples(after)) {
-            Finding::Convicts { why, failing, needed, passing_before } => {
+    for labels in series(case) {
+        match judge_series(case, labels) {
+            Finding::Convicts { why, failing, needed, passing_before, normal } => {
                 let why = if labels.is_empty() { why } else { format!("{} {why}", shown(labels)) };
                 let signal = Signal::Slo(name.clone());
-                return SloJudgement::Convicts(Breach { signal, why, failing, needed, passing_before });
+                let breach = Breach { signal, why, failing, needed, passing_before };
+                return SloJudgement::Convicts(breach, normal);
             }
             Finding::Passes => {}
             Finding::Objection(what) => open.push(format!("slo `{name}`{} {what}", shown(labels))),
@@ -84,27 +142,61 @@ pub fn judge(case: &Case<'_>) -> SloJudgement {
     if open.is_empty() { SloJudgement::Passes } else { SloJudgement::Open(open.join("; ")) }
 }
 
+/// The series that were seen since the sync; where there were none, the one that says that there are none.
+fn series<'a>(case: &Case<'a>) -> BTreeSet<&'a Labels> {
+    static NONE: Labels = Labels::new();
+    let seen: BTreeSet<&Labels> =
+        case.after.iter().map(|(labels, _)| labels).filter(|labels| !labels.is_empty()).collect();
+    if seen.is_empty() { BTreeSet::from([&NONE]) } else { seen }
+}
+
+fn judge_series(case: &Case<'_>, labels: &Labels) -> Finding {
+    match &case.slo.rule {
+        Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => {
+            let before = case.before.line(labels).map(Line::samples).unwrap_or_default();
+            strikes::judge(&case.slo.rule, *strikes, before, case.counting(labels))
+        }
+        Rule::Comparison(comparison) => compared::judge(case, comparison, labels),
+        Rule::BurnRate(_) => Finding::Open("its rule is not known".to_owned()),
+    }
+}
+
+/// Whether a reading passes that nothing came before: where values are compared, that there is one.
+pub fn passes_at_first_sight(slo: &Slo, reading: &Reading) -> bool {
+    match &slo.rule {
+        rule @ (Rule::Threshold { .. } | Rule::Boolean { .. }) => {
+            outcome(rule, reading) == super::Outcome::Pass
+        }
+        Rule::Comparison(_) | Rule::BurnRate(_) => matches!(reading, Reading::Value(_)),
+    }
+}
+
 /// Whether an SLO that failed passes again: `passes` measurements in a row of each series; why not, else.
-pub fn passes_again(slo: &Slo, after: Option<&Lines>, passes: usize) -> Result<(), String> {
+pub fn passes_again(
+    slo: &Slo,
+    normal: Option<&Normal>,
+    after: Option<&Lines>,
+    passes: usize,
+) -> Result<(), String> {
     let name = &slo.name;
     let mut lines = after.into_iter().flat_map(Lines::iter).peekable();
     if lines.peek().is_none() {
         return Err(format!("slo `{name}`: no measurement yet"));
     }
-    let failing = lines.find(|(_, line)| passing_streak(&slo.rule, line) < passes);
+    let again = |labels: &Labels, sample: &Sample| match &slo.rule {
+        Rule::Comparison(_) => compared::is_usual(normal, labels, sample),
+        Rule::Threshold { .. } | Rule::Boolean { .. } | Rule::BurnRate(_) => {
+            outcome(&slo.rule, &sample.reading) == super::Outcome::Pass
+        }
+    };
+    let streak =
+        |labels: &Labels, line: &Line| line.samples().iter().rev().take_while(|s| again(labels, s)).count();
+    let failing = lines.find(|(labels, line)| streak(labels, line) < passes);
     failing.map_or(Ok(()), |(labels, line)| {
         let newest = line.newest().map_or("no measurement yet".to_owned(), |s| show(&slo.rule, &s.reading));
-        Err(format!("slo `{name}`{}: {newest}", shown(labels)))
+        let usual = normal.map(|n| format!(" (usually {})", number(n.median))).unwrap_or_default();
+        Err(format!("slo `{name}`{}: {newest}{usual}", shown(labels)))
     })
-}
-
-fn judge_series(slo: &Slo, before: &[Sample], after: &[Sample]) -> Finding {
-    match &slo.rule {
-        Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => {
-            strikes::judge(&slo.rule, *strikes, before, after)
-        }
-        Rule::BurnRate(_) | Rule::Comparison(_) => Finding::Open("its rule is not known".to_owned()),
-    }
 }
 
 /// A series for people, as `PromQL` writes it.

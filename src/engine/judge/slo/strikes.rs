@@ -4,7 +4,7 @@ use super::Finding;
 use crate::engine::facts::Reading;
 use crate::engine::judge::Outcome;
 use crate::engine::policy::{Objective, Rule, Strikes};
-use crate::engine::samples::{Line, Sample};
+use crate::engine::samples::Sample;
 
 /// What one reading says by itself.
 pub fn outcome(rule: &Rule, reading: &Reading) -> Outcome {
@@ -24,11 +24,6 @@ pub fn outcome(rule: &Rule, reading: &Reading) -> Outcome {
         Rule::BurnRate(_) | Rule::Comparison(_) => return Outcome::Inconclusive,
     };
     if good { Outcome::Pass } else { Outcome::Fail }
-}
-
-/// How many of the newest samples pass without a break.
-pub fn passing_streak(rule: &Rule, line: &Line) -> usize {
-    line.samples().iter().rev().take_while(|s| outcome(rule, &s.reading) == Outcome::Pass).count()
 }
 
 /// The newest samples that the rule looks at.
@@ -80,6 +75,7 @@ pub(super) fn judge(rule: &Rule, strikes: Strikes, before: &[Sample], after: &[S
             failing,
             needed: failures,
             passing_before,
+            normal: None,
         };
     }
     if passing > of.saturating_sub(failures) {
@@ -149,8 +145,8 @@ mod tests {
             }
             lines
         };
-        match judge(&Case { slo: &slo, before: &lines(before), after: &lines(after) }) {
-            SloJudgement::Convicts(breach) => breach.to_string(),
+        match judge(&Case::new(&slo, &lines(before), &lines(after))) {
+            SloJudgement::Convicts(breach, _) => breach.to_string(),
             SloJudgement::Passes => "passes".to_owned(),
             SloJudgement::Open(why) => format!("open: {why}"),
         }
