@@ -170,7 +170,7 @@ struct Stage<'a> {
     samples: &'a dyn Samples,
     app: App,
     /// By time; of one time that before the sync first.
-    looks: BTreeMap<(Timestamp, bool, String), Vec<Look>>,
+    looks: BTreeMap<(Timestamp, bool, String, String), Vec<Look>>,
     /// Of the newest round since the sync.
     queries: Vec<SloQuery>,
 }
@@ -207,7 +207,8 @@ impl Stage<'_> {
                 let given = self.samples.answers(query, *at);
                 let looks = given.iter().map(|answer| Look { answer: answer.clone(), before });
                 // What is asked for again replaces the first answer.
-                self.looks.insert((*at, !before, query.slo.clone()), looks.collect());
+                let key = (*at, !before, query.slo.clone(), query.promql.clone());
+                self.looks.insert(key, looks.collect());
                 answers.extend(given);
             }
         }

@@ -12,6 +12,9 @@ use crate::engine::policy::{Policy, Slo};
 use crate::engine::time::{elapsed, human};
 use crate::replay::{Look, Rehearsal, word};
 
+/// Values of one SLO and one time that are shown.
+const CELLS_MAX: usize = 4;
+
 /// Prints the timeline.
 pub(super) fn print(
     policy: &Policy,
@@ -29,10 +32,10 @@ pub(super) fn print(
     let columns: Vec<String> =
         policy.slos.iter().map(|slo| format!("{} ({})", slo.name, wanted(&slo.rule))).collect();
     writeln!(out, "  {:>8}  {}", "", columns.join("  "))?;
-    let mut rows: BTreeMap<Timestamp, BTreeMap<&str, String>> = BTreeMap::new();
+    let mut rows: BTreeMap<Timestamp, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
     for look in told.looks.iter().filter(|look| !look.before).chain(after) {
         let Some(slo) = policy.slos.iter().find(|slo| slo.name == look.answer.slo) else { continue };
-        rows.entry(look.answer.at).or_default().insert(&slo.name, cell(slo, look));
+        rows.entry(look.answer.at).or_default().entry(&slo.name).or_default().push(cell(slo, look));
     }
     let mut decided = false;
     for (at, cells) in &rows {
@@ -42,12 +45,18 @@ pub(super) fn print(
         }
         let mut line = format!("  {:>8}", human(elapsed(told.at, *at)));
         for (slo, column) in policy.slos.iter().zip(&columns) {
-            let cell = cells.get(slo.name.as_str()).map_or("", String::as_str);
+            let cell = cells.get(slo.name.as_str()).map(|cells| shortened(cells)).unwrap_or_default();
             line += &format!("  {cell:<0$}", column.chars().count());
         }
         writeln!(out, "{}", line.trim_end())?;
     }
     if decided { Ok(()) } else { verdict(told, out) }
+}
+
+/// Several values of one time, of several series or windows.
+fn shortened(cells: &[String]) -> String {
+    let shown = cells.get(..cells.len().min(CELLS_MAX)).unwrap_or_default().join(", ");
+    if cells.len() > CELLS_MAX { format!("{shown}, …") } else { shown }
 }
 
 fn verdict(told: &Rehearsal, out: &mut dyn Write) -> io::Result<()> {
