@@ -230,3 +230,21 @@ rollback: {{ mode: dry-run }}
     let (code, out, _) = command(stage.dir.path(), &["check", "shop.yaml"]);
     assert_eq!(code, 0, "{out}");
 }
+
+#[test]
+fn the_limits_of_a_preset_are_told_and_stay() {
+    fn errors(query: &str, at: f64) -> Option<f64> {
+        query.contains("http_requests_total").then(|| 0.01 + 0.005 * (at / 700.0).sin())
+    }
+    let stage = Stage { dir: tempfile::tempdir().unwrap(), history: serve(errors) };
+    let text = format!(
+        "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: shop }}\nprometheus: {{ url: \"{}\" }}\npreset: {{ kind: http, metrics: plain }}\nrollback: {{ mode: dry-run }}\n",
+        stage.history.url
+    );
+    stage.policy(&text);
+    let suggest = ["suggest", "--policy", "shop.yaml", "--to", "2026-11-20T10:00:00Z"];
+    let (code, out, err) = command(stage.dir.path(), &suggest);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with(&text), "{out}");
+    assert!(out.contains("`max: 0.018`") && out.contains("since it is the preset's"), "{out}");
+}

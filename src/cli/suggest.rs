@@ -97,8 +97,13 @@ impl Proposal {
                 told.push(format!("{}: too few values, or all the same: stays as it is", slo.name));
             }
         }
-        let text = with_limits(file, &limits)
-            .context("the limits were not found in the policy's text; please report this with the policy")?;
+        let (text, missing) = with_limits(file, &limits);
+        let named = |limit: &Limit| task.policy.slos.get(limit.slo).map(|slo| slo.name.as_str());
+        for name in missing.into_iter().filter_map(named) {
+            told.push(format!(
+                "{name}: stays as it is, since it is the preset's (`maxErrors`, `maxLatency`)"
+            ));
+        }
         let changed = SourceFile { name: file.name.clone(), bytes: text.clone().into_bytes() };
         let set = PolicySet::from_files(&[changed]).map_err(|mistakes| {
             anyhow::anyhow!("the proposal is no valid policy; please report this\n{mistakes}")

@@ -17,25 +17,37 @@ pub struct Limit {
     pub value: String,
 }
 
-/// The text with these limits; none where one of them cannot be found in it.
-pub fn with_limits(file: &SourceFile, limits: &[Limit]) -> Option<String> {
-    let text = std::str::from_utf8(&file.bytes).ok()?;
+/// The text with these limits, and those that do not stand in it, as in a preset.
+pub fn with_limits<'a>(file: &SourceFile, limits: &'a [Limit]) -> (String, Vec<&'a Limit>) {
+    let text = String::from_utf8_lossy(&file.bytes);
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    let mut found: Vec<(Place, &Limit)> =
-        limits.iter().map(|limit| Some((place(file, text, limit)?, limit))).collect::<Option<_>>()?;
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for limit in limits {
+        match place(file, &text, limit) {
+            Some(place) => found.push((place, limit)),
+            None => missing.push(limit),
+        }
+    }
     // From the end on, so that places stay where they are.
     found.sort_by_key(|(place, _)| std::cmp::Reverse((place.line, place.column)));
     for (place, limit) in found {
-        let line = lines.get_mut(place.line.checked_sub(1)?)?;
-        let characters: Vec<char> = line.chars().collect();
-        let start = place.column.checked_sub(1)?;
-        let (before, rest) = characters.split_at_checked(start)?;
-        let (old, after) = rest.split_at_checked(place.width)?;
-        // Where there is no such field, the place is that of its SLO.
-        old.iter().collect::<String>().parse::<f64>().ok()?;
-        *line = before.iter().copied().chain(limit.value.chars()).chain(after.iter().copied()).collect();
+        let line = place.line.checked_sub(1).and_then(|i| lines.get_mut(i));
+        match line.and_then(|line| Some((replaced(line, &place, &limit.value)?, line))) {
+            Some((new, line)) => *line = new,
+            None => missing.push(limit),
+        }
     }
-    Some(lines.join("\n"))
+    (lines.join("\n"), missing)
+}
+
+/// The line with another number at this place.
+fn replaced(line: &str, place: &Place, value: &str) -> Option<String> {
+    let characters: Vec<char> = line.chars().collect();
+    let (before, rest) = characters.split_at_checked(place.column.checked_sub(1)?)?;
+    let (old, after) = rest.split_at_checked(place.width)?;
+    // Where there is no such field, the place is that of what it would stand in.
+    old.iter().collect::<String>().parse::<f64>().ok()?;
+    Some(before.iter().copied().chain(value.chars()).chain(after.iter().copied()).collect())
 }
 
 fn place(file: &SourceFile, text: &str, limit: &Limit) -> Option<Place> {
@@ -64,10 +76,10 @@ rollback: { mode: push }
 ";
         let file = SourceFile { name: "shop.yaml".into(), bytes: text.into() };
         let limit = |slo, field, value: &str| Limit { slo, field, value: value.to_owned() };
-        let changed =
-            with_limits(&file, &[limit(0, "max", "0.123"), limit(1, "max", "7"), limit(0, "min", "0.001")]);
+        let limits =
+            [limit(0, "max", "0.123"), limit(1, "max", "7"), limit(0, "min", "0.001"), limit(1, "min", "0")];
+        let (changed, missing) = with_limits(&file, &limits);
         let expected = text.replace("max: 0.05, min: 0.0", "max: 0.123, min: 0.001").replace("1e3", "7");
-        assert_eq!(changed.as_deref(), Some(expected.as_str()));
-        assert_eq!(with_limits(&file, &[limit(1, "min", "0")]), None, "it has none");
+        assert_eq!((changed, missing), (expected, vec![&limit(1, "min", "0")]));
     }
 }

@@ -172,8 +172,9 @@ enum Kept {
 
 impl Kept {
     fn of(answers: &[SloAnswer]) -> Self {
-        let [SloAnswer { reading, .. }] = answers else { return Self::Whole(answers.into()) };
+        let [SloAnswer { reading, series, .. }] = answers else { return Self::Whole(answers.into()) };
         match reading {
+            _ if !series.is_empty() => Self::Whole(answers.into()),
             Reading::Value(value) => Self::Value(*value),
             Reading::Gap(Gap::NoData) => Self::NoData,
             Reading::Gap(_) => Self::Whole(answers.into()),

@@ -114,7 +114,7 @@ than it is.
 ## Limits that would have stayed quiet
 
 `lastgood suggest` looks at recent weeks, two unless `--weeks` says otherwise, and prints the policy with other limits. It changes `max` and `min` and
-nothing else; comments stay. What the limits rest on stands above:
+nothing else; comments stay. For the SLOs of a preset it only says what it would write. What the limits rest on stands above:
 
 ```console
 $ lastgood suggest --policy shop.yaml --weeks 1 --to 2026-11-19T23:00:00Z
