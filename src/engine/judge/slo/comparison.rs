@@ -187,7 +187,7 @@ impl Case<'_> {
         };
         let need = (self.rule.tolerance * middle.abs()).max(self.rule.minimum_change.unwrap_or(0.0));
         let after = self.baseline.cut.blocks(points);
-        let rank = self.rank(before, &after);
+        let rank = self.rank(before, &after, |shift| shift.max(now - middle) >= need);
         let tests = [self.tail(points, middle), self.separation(before, &after, middle), rank];
         let convicts = |test: &Test| test.chance <= test.level && test.shift > 0.0 && test.shift >= need;
         if let Some(test) = tests.into_iter().flatten().find(convicts) {
@@ -210,8 +210,8 @@ impl Case<'_> {
         Finding::Open("it may be worse, and may be chance".to_owned())
     }
 
-    /// The rank test on the newest blocks; untested where it could not convict yet.
-    fn rank(&self, before: &[f64], after: &[f64]) -> Option<Test> {
+    /// The rank test on the newest blocks; untested where it could not convict yet, or a shift so small does not matter.
+    fn rank(&self, before: &[f64], after: &[f64], matters: impl Fn(f64) -> bool) -> Option<Test> {
         let level = self.level * RANK_SHARE;
         let most = NEWEST.min(before.len() / STRETCHES);
         let newest = after.get(after.len().saturating_sub(most.max(1))..)?;
@@ -225,7 +225,10 @@ impl Case<'_> {
             return Some(test);
         };
         test.level = level_of(u32::try_from(look).unwrap_or(u32::MAX), level);
-        test.chance = ranks(before, newest).greater();
+        // Nearly always it does not matter, and then nothing is computed.
+        if matters(shift) {
+            test.chance = ranks(before, newest).greater();
+        }
         // The correlation time is only an estimate: what the baseline did by itself for as long is no change.
         if test.chance <= test.level {
             let now = median(&sorted(newest.iter().copied()))?;
