@@ -21,10 +21,14 @@ use crate::engine::policy::{Mode, Policy};
 use crate::observe::argocd;
 use crate::observe::slo::Slos;
 use crate::policy::{Match, PolicySet};
-use crate::record::state::{Document, StateStore, Summary, Version};
+use crate::record::state::{Document, SaveError, StateStore, Summary, Version};
 
 /// Answers that are taken in before it is given up; a rollback that a daemon would have to repeat is left to it.
 const ANSWERS_MAX: u32 = 3;
+
+/// How often it is begun anew because a daemon saved the application's state meanwhile; it does so once a measurement at
+/// most.
+const BEGINNINGS_MAX: u32 = 5;
 
 /// What is needed to roll an application back once.
 pub struct Request {
@@ -81,9 +85,22 @@ pub async fn plan(request: &Request) -> anyhow::Result<Told> {
 /// # Errors
 /// When something that it takes to decide is not known, or the intent could not be written down.
 pub async fn carry_out(request: &Request) -> anyhow::Result<Told> {
-    let (found, fleet) = look(request).await?;
-    drive(request, found, fleet, Mode::Push).await
+    let mut beginnings = 0;
+    loop {
+        beginnings += 1;
+        let (found, fleet) = look(request).await?;
+        match drive(request, found, fleet, Mode::Push).await {
+            // Nothing was done yet: what was decided is decided anew, from what the daemon knows now.
+            Err(error) if beginnings < BEGINNINGS_MAX && error.is::<Overtaken>() => {}
+            other => return other,
+        }
+    }
 }
+
+/// A daemon saved the application's state between our reading it and our first writing.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Overtaken(SaveError);
 
 /// Reads the application, its policy and its state, and how all others do.
 async fn look(request: &Request) -> anyhow::Result<(Found, Fleet)> {
@@ -163,13 +180,18 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
     let to = request.to.as_deref().map(|to| synced(&facts, to)).transpose()?;
     let mut app = App { state, seen: Seen { application: Some(facts), ..Seen::default() } };
     let mut event = Event::Asked { because: request.because.clone(), to: to.map(Box::new) };
-    for _ in 0..ANSWERS_MAX {
+    for answers in 0..ANSWERS_MAX {
         let (now, cluster) = (Timestamp::now(), request.cluster.as_str());
         let context = Context { policy: &policy, cluster, now, others_degraded, parent: parent.as_ref() };
         let before = app.state.clone();
         let step = step(&request.app, app, event, &context);
         if saves && step.app.state != before {
-            version = Some(save(request, &uid, &step.app.state, version.as_ref()).await?);
+            let saved = save(request, &uid, &step.app.state, version.as_ref()).await;
+            version = Some(saved.map_err(|error| match error.downcast::<SaveError>() {
+                Ok(conflict @ SaveError::Conflict { .. }) if answers == 0 => Overtaken(conflict).into(),
+                Ok(error) => error.into(),
+                Err(error) => error,
+            })?);
         }
         for entry in &step.entries {
             shared.journal.tell(entry, &uid);
