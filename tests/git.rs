@@ -25,6 +25,8 @@ mod trees;
 mod branches;
 #[path = "git/content.rs"]
 mod content;
+#[path = "git/definition.rs"]
+mod definition;
 #[path = "git/done_already.rs"]
 mod done_already;
 #[path = "git/footprints.rs"]
@@ -123,6 +125,8 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
             target_revision: "main".into(),
             sources: vec![0],
             renderings: vec![Rendering::of_path("apps/shop")],
+            definition: None,
+            unchanged: Vec::new(),
             hydrated: None,
             no_fix: None,
             others: vec![],

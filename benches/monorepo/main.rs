@@ -217,6 +217,8 @@ fn revert(git: &Git, url: &str, good: &str, bad: &str) {
             target_revision: "main".into(),
             sources: vec![0],
             renderings: vec![Rendering::plain(APP)],
+            definition: None,
+            unchanged: Vec::new(),
             hydrated: None,
             no_fix: None,
             others: vec![],

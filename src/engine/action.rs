@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::facts::{AppKey, Rendering, Revision};
+use super::facts::{AppKey, Origin, Rendering, Revision};
 use super::forge::{ProposedPart, WithdrawOrder};
 use super::policy::{RevertRules, Series};
 pub use super::refusal::Refusal;
@@ -22,8 +22,11 @@ pub enum Action {
     Relate(RelateOrder),
     /// Close pull requests that are needless; answered by [`Event::Withdrawn`](super::event::Event::Withdrawn).
     Withdraw(Box<WithdrawOrder>),
-    /// Ask Argo CD to compare with Git now.
-    Refresh,
+    /// Ask Argo CD to compare an application with Git now.
+    Refresh {
+        /// Which one: this one, or the one that defines it.
+        app: AppKey,
+    },
     /// End the running sync operation if it is still the one that started at this time.
     Terminate {
         /// `status.operationState.startedAt` of the operation that is meant.
@@ -100,7 +103,7 @@ pub struct RevertOrder {
     pub app: AppKey,
     /// The daemon's cluster name.
     pub cluster: String,
-    /// The `AppProject`, for Argo CD's choice of credentials.
+    /// The `AppProject` of whoever is rendered from the repositories, for Argo CD's choice of credentials.
     pub project: String,
     /// Where the change is undone, one commit in each; never empty. All of them are planned before one is pushed.
     pub parts: Vec<RevertPart>,
@@ -120,6 +123,11 @@ impl RevertOrder {
     /// Whether anything is to be pushed.
     pub fn pushes(&self) -> bool {
         self.mode != Delivery::DryRun && !self.only_look
+    }
+
+    /// What is undone where the application is defined, if its specification is what changed.
+    pub fn definition(&self) -> Option<&Definition> {
+        self.parts.iter().find_map(|part| part.definition.as_ref())
     }
 }
 
@@ -146,10 +154,17 @@ pub struct RevertPart {
     pub repo_url: String,
     /// What the Application follows: a branch or `HEAD`.
     pub target_revision: String,
-    /// Which of the application's sources come from here, counted from 0.
+    /// Which of the application's sources come from here, counted from 0; none where its definition does.
     pub sources: Vec<usize>,
-    /// How those are rendered: what they are rendered from at bad or at good is the footprint.
+    /// How those are rendered, or the application that defines this one: what that takes at bad or at good is the
+    /// footprint, of a definition only the files that hold it.
     pub renderings: Vec<Rendering>,
+    /// Whose definition is undone, if it was the application's specification that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
+    /// The application's own sources in this repository, where its definition is undone: they must not have changed too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<Unchanged>,
     /// Where bad and good are, if a hydrator writes what is synced: the commits that they were rendered from are meant.
     pub hydrated: Option<Hydrated>,
     /// A commit after bad that is known to run as bad does: it is no fix.
@@ -161,6 +176,28 @@ pub struct RevertPart {
     pub bad: Revision,
     /// The last good revision.
     pub good: Revision,
+}
+
+/// What defines an application, in the files of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Definition {
+    /// What is defined: the application itself, or the `ApplicationSet` that it is of.
+    pub object: Origin,
+    /// The application whose files define it; good and bad are its revisions.
+    pub parent: AppKey,
+}
+
+/// A source that moved from one commit to another, and whose files must be the same in both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unchanged {
+    /// How it is rendered.
+    pub rendering: Rendering,
+    /// The older commit.
+    pub good: Revision,
+    /// The newer one.
+    pub bad: Revision,
 }
 
 /// A branch that a hydrator writes.
@@ -182,6 +219,8 @@ pub struct Other {
     pub renderings: Vec<Rendering>,
     /// What it was synced to in that repository.
     pub revision: Option<Revision>,
+    /// What defines it, where the same application does as the one whose definition is undone.
+    pub defined: Option<Origin>,
     /// How it does.
     pub standing: Standing,
 }
@@ -333,8 +372,11 @@ pub struct RevertedPart {
     pub repo_url: String,
     /// The branch.
     pub branch: String,
-    /// Which of the application's sources come from here, counted from 0.
+    /// Which of the application's sources come from here, counted from 0; none where its definition does.
     pub sources: Vec<usize>,
+    /// Whose definition was undone, if it was the application's specification that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
     /// What was bad.
     pub bad: Revision,
     /// The revert commit; for a dry run the commit that it would have been put on.

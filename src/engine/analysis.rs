@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Relation, RevertOrder, RevertRecord, Round, Standing};
 use super::entry::{LastGoodFrom, WaitsFor, Why};
-use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts};
+use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFacts, Tracked};
 use super::forge::ProposedPart;
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
@@ -176,6 +176,9 @@ pub struct LastGood {
     /// The specification that a hydrator rendered them with, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_digest: Option<String>,
+    /// What its sources followed; nothing where that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracked: Vec<Tracked>,
     /// Since when it is known.
     pub at: Timestamp,
     /// How it is known.
@@ -451,7 +454,7 @@ impl AppState {
 }
 
 impl Confirming {
-    /// The revisions of all sources with the revert in place of what was bad.
+    /// The revisions of all sources with the revert in place of what was bad; those of bad where no source was undone.
     pub fn reverted(&self) -> Revisions {
         let reverted = |(i, bad): (usize, &Revision)| {
             let part = self.record.parts.iter().find(|part| part.sources.contains(&i));

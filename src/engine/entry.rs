@@ -353,7 +353,11 @@ impl fmt::Display for Kind {
                 let signals = list(breaches.iter().map(|b| &b.signal), ", ");
                 let bad = list(order.parts.iter().map(|part| part.bad.short()), "+");
                 let good = list(order.parts.iter().map(|part| part.good.short()), "+");
-                write!(f, "{verb} {bad} to {good} because of {signals}")
+                write!(f, "{verb} {bad} to {good}")?;
+                if let Some(definition) = order.definition() {
+                    write!(f, " in the files of {}, which define it,", definition.parent)?;
+                }
+                write!(f, " because of {signals}")
             }
             Self::RevertRetried { error, attempts } => {
                 write!(f, "attempt {attempts} to push the revert failed: {error}")

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use super::origin::{Origin, WrittenBetween};
-pub use super::rendering::{Directory, Dry, Rendering, Source, SourceKind, Tool, Variables};
+pub use super::rendering::{Directory, Dry, Rendering, Source, SourceKind, Tool, Tracked, Variables};
 
 /// Names one Argo CD Application.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -166,6 +166,12 @@ pub struct ApplicationFacts {
 }
 
 impl ApplicationFacts {
+    /// What its sources follow if they are specified like this; nothing where that is not known.
+    pub fn tracked(&self, spec_digest: &str) -> Vec<Tracked> {
+        let known = self.spec_digest == spec_digest;
+        self.sources.iter().filter(|_| known).map(Source::tracked).collect()
+    }
+
     /// The digest of what a hydrator renders from, if one does.
     pub fn dry_digest(&self) -> Option<String> {
         self.dry.as_ref().map(|dry| dry.digest.clone())

@@ -19,6 +19,8 @@ const AT_ONCE: Duration = Duration::from_secs(10 * 60);
 pub struct Fleet {
     sick: BTreeMap<AppKey, (Timestamp, Option<Revisions>)>,
     places: BTreeMap<AppKey, Vec<Place>>,
+    /// What defines each, where that is known.
+    parents: BTreeMap<AppKey, Origin>,
     /// Of those that define others.
     written: BTreeMap<AppKey, Written>,
     // Only of those that somebody looks after.
@@ -38,7 +40,7 @@ struct Place {
 }
 
 /// Host and path of a repository's URL, whatever the protocol, the user and the ending.
-fn repository(url: &str) -> String {
+pub(super) fn repository(url: &str) -> String {
     let url = url.trim().to_lowercase();
     let (is_url, rest) = url.split_once("://").map_or((false, url.as_str()), |(_, rest)| (true, rest));
     let rest = rest.split_once('@').filter(|(user, _)| !user.contains('/')).map_or(rest, |(_, rest)| rest);
@@ -48,7 +50,7 @@ fn repository(url: &str) -> String {
 }
 
 /// A branch's short name; none for `HEAD`, whatever that is.
-fn branch(target_revision: &str) -> Option<String> {
+pub(super) fn branch(target_revision: &str) -> Option<String> {
     let name = target_revision.strip_prefix("refs/heads/").unwrap_or(target_revision);
     Some(name.to_owned()).filter(|name| !name.is_empty() && name != "HEAD")
 }
@@ -94,6 +96,10 @@ impl Fleet {
             }
         };
         self.places.insert(facts.app.clone(), places);
+        match &facts.parent {
+            Some(parent) => self.parents.insert(facts.app.clone(), parent.clone()),
+            None => self.parents.remove(&facts.app),
+        };
         match Written::by(facts) {
             Some(written) => self.written.insert(facts.app.clone(), written),
             None => self.written.remove(&facts.app),
@@ -104,14 +110,28 @@ impl Fleet {
     pub fn gone(&mut self, app: &AppKey) {
         self.forget(app);
         self.places.remove(app);
+        self.parents.remove(app);
         self.written.remove(app);
     }
 
-    /// What was synced where an application's specification comes from.
+    /// What was synced where an application's specification comes from; of one that is of a set, where the set does.
     pub fn parent(&self, child: &ApplicationFacts) -> Option<Written> {
-        match child.parent.as_ref()? {
-            Origin::Application(parent) => self.written.get(parent).cloned(),
-            Origin::ApplicationSet(_) => None,
+        let origin = child.parent.as_ref()?;
+        if let Origin::Application(parent) = origin {
+            return self.written.get(parent).cloned();
+        }
+        let mut parents = self.written.values().filter(|written| written.children.contains(origin));
+        // Where two say that the set is theirs, Argo CD has them take turns.
+        parents.next().filter(|_| parents.next().is_none()).cloned()
+    }
+
+    /// What defines an application, if that is in the files of `parent`.
+    fn defined(&self, app: &AppKey, parent: &AppKey) -> Option<Origin> {
+        match self.parents.get(app)? {
+            Origin::Application(of) => (of == parent).then(|| Origin::Application(app.clone())),
+            set @ Origin::ApplicationSet(_) => {
+                self.written.get(parent).filter(|w| w.children.contains(set)).map(|_| set.clone())
+            }
         }
     }
 
@@ -128,18 +148,26 @@ impl Fleet {
         let reaches = |place: &&Place| {
             place.repository == ours && (place.branch == on || place.branch.is_none() || on.is_none())
         };
+        let parent = part.definition.as_ref().map(|definition| &definition.parent);
         let mut others = Vec::new();
-        for (other, places) in self.places.iter().filter(|(other, _)| *other != app) {
+        // The definition is the parent's own.
+        for (other, places) in self.places.iter().filter(|(other, _)| *other != app && Some(*other) != parent)
+        {
             let shared: Vec<&Place> = places.iter().filter(reaches).collect();
-            let Some(first) = shared.first() else { continue };
+            let defined = parent.and_then(|parent| self.defined(other, parent));
+            if shared.is_empty() && defined.is_none() {
+                continue;
+            }
             let (standing, at) = match self.standings.get(other) {
                 Some((standing, at)) => (*standing, at.as_ref()),
                 None => (Standing::Well, None),
             };
+            let source = shared.first().and_then(|first| first.source);
             others.push(Other {
                 app: other.clone(),
                 renderings: shared.iter().map(|place| place.rendering.clone()).collect(),
-                revision: at.zip(first.source).and_then(|(at, source)| at.iter().nth(source)).cloned(),
+                revision: at.zip(source).and_then(|(at, source)| at.iter().nth(source)).cloned(),
+                defined,
                 standing,
             });
         }
@@ -160,7 +188,24 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::action::Definition;
     use crate::engine::fixture::{application, commit};
+
+    fn part(repo_url: &str, target_revision: &str) -> RevertPart {
+        RevertPart {
+            repo_url: repo_url.to_owned(),
+            target_revision: target_revision.to_owned(),
+            sources: vec![0],
+            renderings: Vec::new(),
+            definition: None,
+            unchanged: Vec::new(),
+            hydrated: None,
+            no_fix: None,
+            others: Vec::new(),
+            bad: commit('b'),
+            good: commit('a'),
+        }
+    }
 
     /// Whether a revert in `ours` (`url branch`) is told of an application of `theirs`.
     fn check(ours: &str, theirs: &str, expected: bool) {
@@ -172,20 +217,52 @@ mod tests {
         fleet.place(&blog);
         fleet.place(&application());
         let (repo_url, target_revision) = of(ours);
-        let part = RevertPart {
-            repo_url,
-            target_revision,
-            sources: vec![0],
-            renderings: Vec::new(),
-            hydrated: None,
-            no_fix: None,
-            others: Vec::new(),
-            bad: commit('b'),
-            good: commit('a'),
-        };
+        let part = part(&repo_url, &target_revision);
         let others = fleet.others(&application().app, &part);
         assert_eq!(others.iter().any(|other| other.app == blog.app), expected, "{ours} and {theirs}");
         assert!(others.iter().all(|other| other.standing == Standing::Well && other.revision.is_none()));
+    }
+
+    #[test]
+    fn a_definition_is_shared_by_those_that_the_same_application_defines() {
+        let (app, set) = (|name: &str| AppKey::new("argocd", name), AppKey::new("argocd", "set"));
+        let facts = |name: &str, url: &str, parent: Option<Origin>| {
+            let mut facts = application();
+            (facts.app, facts.parent) = (app(name), parent);
+            facts.sources[0].repo_url = url.to_owned();
+            facts
+        };
+        let of = |name: &str| Some(Origin::Application(app(name)));
+        let of_set = Some(Origin::ApplicationSet(set.clone()));
+        let mut apps = facts("apps", "apps", of("root"));
+        apps.children = vec![Origin::Application(app("shop")), Origin::ApplicationSet(set)];
+        let shop = facts("shop", "x", of("apps"));
+        let mut fleet = Fleet::default();
+        for facts in [
+            &apps,
+            &shop,
+            &facts("blog", "y", of("apps")),
+            &facts("of-set", "y", of_set.clone()),
+            &facts("stranger", "y", of("root")),
+            &facts("root", "apps", None),
+        ] {
+            fleet.place(facts);
+        }
+        let mut part = part("apps", "main");
+        let (object, parent) = (Origin::Application(app("shop")), app("apps"));
+        part.definition = Some(Definition { object, parent });
+        let others = fleet.others(&app("shop"), &part);
+        let found: Vec<_> = others.iter().map(|o| (o.app.name.as_str(), o.defined.clone())).collect();
+        assert_eq!(found, [("blog", of("blog")), ("of-set", of_set.clone()), ("root", None)]);
+        assert_eq!(fleet.parent(&shop).unwrap().by, app("apps"));
+        assert_eq!(fleet.parent(&facts("of-set", "y", of_set.clone())).unwrap().by, app("apps"));
+        // Two that write one set.
+        apps.app = app("more-apps");
+        fleet.place(&apps);
+        assert_eq!(fleet.parent(&facts("of-set", "y", of_set)), None);
+        fleet.gone(&app("more-apps"));
+        fleet.gone(&app("blog"));
+        assert_eq!(fleet.others(&app("shop"), &part).len(), 2);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::action::{Hydrated, RevertPart};
-use super::analysis::{AppState, LastGood, PastPart};
+use super::action::{Definition, Hydrated, RevertPart, Unchanged};
+use super::analysis::{AppState, Bad, LastGood, PastPart};
 use super::decide::Context;
 use super::entry::Why;
-use super::facts::{ApplicationFacts, Revision, SourceKind};
+use super::facts::{ApplicationFacts, Origin, Revision, SourceKind, WrittenBetween};
+use super::fleet::repository;
+use super::origin::Written;
 use super::time::elapsed;
 use crate::engine::facts::Revisions;
 
@@ -17,20 +19,23 @@ const BUDGET_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 6
 pub fn check(
     state: &AppState,
     application: &ApplicationFacts,
-    bad: &Revisions,
-    bad_spec_digest: &str,
+    bad: &Bad,
     context: &Context<'_>,
 ) -> Result<Vec<RevertPart>, Why> {
-    let last_good = known_last_good(state, bad, bad_spec_digest)?;
-    // What its sources were is of no use where they were named otherwise.
-    spec_is_the_same(last_good, bad_spec_digest, application, context)?;
-    let parts = changed_sources(application, bad, last_good)?;
+    let last_good = known_last_good(state, &bad.revisions, &bad.spec_digest)?;
+    let same_spec = last_good.spec_digest == bad.spec_digest && application.spec_digest == bad.spec_digest;
+    let parts = if same_spec {
+        changed_sources(application, &bad.revisions, last_good)?
+    } else {
+        // What its sources were is of no use where they were named otherwise.
+        vec![changed_definition(application, bad, last_good, context)?]
+    };
     for part in &parts {
         not_a_rollback(state, &part.bad)?;
         good_stands(state, &part.good)?;
     }
     if parts.is_empty() {
-        return Err(Why::BadIsLastGood { bad: bad.clone() });
+        return Err(Why::BadIsLastGood { bad: bad.revisions.clone() });
     }
     within_budget(state, context)?;
     not_the_environment(context)?;
@@ -100,6 +105,8 @@ fn changed_sources(
                 target_revision: source.target_revision.clone(),
                 sources: vec![i],
                 renderings: vec![rendering],
+                definition: None,
+                unchanged: Vec::new(),
                 hydrated: None,
                 no_fix: None,
                 others: Vec::new(),
@@ -147,6 +154,8 @@ fn hydrated_source(
         target_revision: dry.target_revision.clone(),
         sources: vec![0],
         renderings: vec![rendering.as_ref().clone()],
+        definition: None,
+        unchanged: Vec::new(),
         hydrated: Some(Hydrated {
             target_revision: synced.target_revision.clone(),
             path: on_branch.path.clone().unwrap_or_default(),
@@ -181,22 +190,81 @@ fn good_stands(state: &AppState, good: &Revision) -> Result<(), Why> {
     Ok(())
 }
 
-/// Good, bad and what the Application says now: the revert goes to the branches and folders that it names now.
-fn spec_is_the_same(
-    good: &LastGood,
-    bad_spec_digest: &str,
+/// Where the application is defined by another one's files: the commits between which those changed its specification.
+fn changed_definition(
     application: &ApplicationFacts,
+    bad: &Bad,
+    good: &LastGood,
     context: &Context<'_>,
-) -> Result<(), Why> {
-    if good.spec_digest != bad_spec_digest || application.spec_digest != bad_spec_digest {
+) -> Result<RevertPart, Why> {
+    let written = context.parent.and_then(|w| Some((w, w.between(good.at, bad.synced_at)?)));
+    let held = |also: Option<String>| {
         let urls: BTreeSet<&str> =
             application.sources.iter().map(|source| source.repo_url.as_str()).collect();
         let repo_url = urls.into_iter().collect::<Vec<_>>().join(", ");
-        let (written_by, between) =
-            (application.parent.clone(), context.parent.and_then(|w| w.since(good.at)).map(Box::new));
-        return Err(Why::SpecChanged { repo_url, written_by, between });
+        let (written_by, between) = (application.parent.clone(), context.parent.and(written.as_ref()));
+        let between = between.map(|(_, between)| Box::new(between.clone()));
+        Why::SpecChanged { repo_url, written_by, between, also }
+    };
+    let (Some((parent, between)), Some(Origin::Application(_))) = (&written, &application.parent) else {
+        return Err(held(None));
+    };
+    if application.spec_digest != bad.spec_digest {
+        return Err(held(Some("it has changed once more since".to_owned())));
     }
-    Ok(())
+    let unchanged = own_sources(application, bad, good, parent, between).map_err(|also| held(Some(also)))?;
+    let object = Origin::Application(application.app.clone());
+    Ok(RevertPart {
+        repo_url: between.repo_url.clone(),
+        target_revision: between.target_revision.clone(),
+        sources: Vec::new(),
+        renderings: vec![parent.rendering.clone()],
+        definition: Some(Definition { object, parent: parent.by.clone() }),
+        unchanged,
+        hydrated: None,
+        no_fix: None,
+        others: Vec::new(),
+        bad: between.bad.clone(),
+        good: between.good.clone(),
+    })
+}
+
+/// The sources that moved to another commit though they follow what they followed at last good: their files must be the
+/// same in both, or the specification is not the only thing that changed. As an error what cannot be compared.
+fn own_sources(
+    application: &ApplicationFacts,
+    bad: &Bad,
+    good: &LastGood,
+    parent: &Written,
+    between: &WrittenBetween,
+) -> Result<Vec<Unchanged>, String> {
+    if application.hydrated {
+        return Err("its manifests are hydrated".to_owned());
+    }
+    if bad.revisions == good.revisions {
+        return Ok(Vec::new());
+    }
+    let known = [good.revisions.len(), bad.revisions.len(), good.tracked.len()];
+    if known.iter().any(|len| *len != application.sources.len()) {
+        return Err("its revisions changed too".to_owned());
+    }
+    let mut unchanged = Vec::new();
+    let revisions = good.revisions.iter().zip(bad.revisions.iter());
+    for ((source, tracked), (good, bad)) in application.sources.iter().zip(&good.tracked).zip(revisions) {
+        // What it follows is part of the specification: the revision changed with it.
+        if good == bad || source.tracked() != *tracked {
+            continue;
+        }
+        let SourceKind::Git { rendering } = &source.kind else {
+            return Err(format!("a chart of {} changed from {good} to {bad} too", source.repo_url));
+        };
+        if repository(&source.repo_url) != repository(&between.repo_url) || parent.by == application.app {
+            return Err(format!("{} moved from {} to {} too", source.repo_url, good.short(), bad.short()));
+        }
+        let (rendering, good, bad) = (rendering.as_ref().clone(), good.clone(), bad.clone());
+        unchanged.push(Unchanged { rendering, good, bad });
+    }
+    Ok(unchanged)
 }
 
 fn within_budget(state: &AppState, context: &Context<'_>) -> Result<(), Why> {
@@ -220,7 +288,7 @@ mod tests {
     use super::*;
     use crate::engine::analysis::PastRevert;
     use crate::engine::entry::LastGoodFrom;
-    use crate::engine::facts::{AppKey, Dry, Origin, Source};
+    use crate::engine::facts::{AppKey, Dry, HistoryEntry, Origin, Source};
     use crate::engine::fixture::{application, at, commit, policy};
     use crate::engine::policy::Policy;
 
@@ -232,6 +300,7 @@ mod tests {
         spec_digest: &'static str,
         policy: Policy,
         others_degraded: u32,
+        parent: Option<Written>,
     }
 
     fn past(bad: char, revert: char, second: i64) -> PastRevert {
@@ -248,6 +317,7 @@ mod tests {
             revisions: commit('a').into(),
             spec_digest: "spec".into(),
             dry_digest: None,
+            tracked: application().tracked("spec"),
             at: at(0),
             from: LastGoodFrom::Analysis,
         };
@@ -258,15 +328,28 @@ mod tests {
             spec_digest: "spec",
             policy: policy(),
             others_degraded: 0,
+            parent: None,
         };
         change(&mut case);
-        let Case { state, application, bad, spec_digest, policy, others_degraded } = &case;
+        let Case { state, application, bad, spec_digest, policy, others_degraded, parent } = &case;
         let (now, others_degraded) = (at(NOW), *others_degraded);
-        let context = Context { policy, cluster: "test", now, others_degraded, parent: None };
-        let said = match super::check(state, application, bad, spec_digest, &context) {
+        let context = Context { policy, cluster: "test", now, others_degraded, parent: parent.as_ref() };
+        let bad = Bad {
+            revisions: bad.clone(),
+            spec_digest: (*spec_digest).to_owned(),
+            synced_at: at(200),
+            degraded_at: now,
+            breaches: Vec::new(),
+        };
+        let said = match super::check(state, application, &bad, &context) {
             Ok(parts) => {
                 let part = |p: &RevertPart| {
-                    format!("revert {} to {} in {:?}", p.bad.short(), p.good.short(), p.sources)
+                    let within = p.definition.as_ref().map(|d| format!("{} of {}", d.object, d.parent));
+                    let within = within.unwrap_or_else(|| format!("{:?}", p.sources));
+                    let (bad, good) = (p.bad.short(), p.good.short());
+                    let same: Vec<_> = p.unchanged.iter().map(|u| u.bad.short().to_owned()).collect();
+                    let same = if same.is_empty() { String::new() } else { format!(", same at {same:?}") };
+                    format!("revert {bad} to {good} in {within}{same}")
                 };
                 parts.iter().map(part).collect::<Vec<_>>().join(" and ")
             }
@@ -377,6 +460,68 @@ mod tests {
             },
             "source specification changed",
         );
+    }
+
+    /// Another specification at bad, written by `apps`, which went from `d` to `e` in between; then `change`.
+    fn by_parent(change: impl FnOnce(&mut Case)) -> impl FnOnce(&mut Case) {
+        |case: &mut Case| {
+            case.bad = commit('a').into();
+            (case.spec_digest, case.application.spec_digest) = ("another", "another".to_owned());
+            let mut apps = application();
+            apps.app = AppKey::new("argocd", "apps");
+            apps.children = vec![Origin::Application(case.application.app.clone())];
+            let entry = |id, digit, second| HistoryEntry {
+                id,
+                revisions: commit(digit).into(),
+                started_at: Some(at(second)),
+                deployed_at: at(second),
+                spec_digest: String::new(),
+            };
+            apps.history = vec![entry(0, 'd', -10), entry(1, 'e', 190)];
+            apps.operation = None;
+            case.application.parent = Some(Origin::Application(apps.app.clone()));
+            case.parent = Written::by(&apps);
+            change(case);
+        }
+    }
+
+    #[test]
+    fn a_changed_specification_is_undone_where_it_is_written() {
+        const DONE: &str = "revert eeeeeeee to dddddddd in Application argocd/shop of argocd/apps";
+        check(by_parent(|_| {}), DONE);
+        // What it follows is another commit now.
+        check(
+            by_parent(|case| {
+                case.bad = commit('b').into();
+                case.application.sources[0].target_revision = "v2".into();
+            }),
+            DONE,
+        );
+        // The branch moved on, in the parent's repository: its own files must be the same.
+        check(by_parent(|case| case.bad = commit('b').into()), &format!("{DONE}, same at [\"bbbbbbbb\"]"));
+        let elsewhere = |case: &mut Case| {
+            case.bad = commit('b').into();
+            case.application.sources[0].repo_url = "https://git.example.com/other.git".into();
+            case.state.last_good.as_mut().unwrap().tracked = case.application.tracked("another");
+        };
+        check(by_parent(elsewhere), "other.git moved from aaaaaaaa to bbbbbbbb too");
+        check(
+            by_parent(|case| {
+                case.bad = commit('b').into();
+                case.state.last_good.as_mut().unwrap().tracked = Vec::new();
+            }),
+            "its revisions changed too",
+        );
+        check(by_parent(|case| case.application.spec_digest = "third".into()), "changed once more since");
+        check(by_parent(|case| case.application.hydrated = true), "its manifests are hydrated");
+        check(by_parent(|case| case.parent = None), "source specification changed since last good");
+        // The guards of any other revert.
+        check(
+            by_parent(|case| case.state.reverts.push(past('x', 'e', 0))),
+            "a rollback is never rolled back",
+        );
+        check(by_parent(|case| case.state.reverts.push(past('d', 'x', 0))), "was itself rolled back");
+        check(by_parent(|case| case.others_degraded = 3), "3 other applications are degraded");
     }
 
     #[test]

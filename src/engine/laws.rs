@@ -145,7 +145,12 @@ fn only_to_a_standing_last_good(journal: &[Entry], _: &Policy) -> Result<(), Vio
         });
         for part in &order.parts {
             let good = |i: &usize| newest.and_then(|newest| newest.iter().nth(*i));
-            if part.sources.is_empty() || !part.sources.iter().all(|i| good(i) == Some(&part.good)) {
+            // Of a definition good is what the parent was synced to when the newest last good was.
+            let is_last_good = match &part.definition {
+                Some(_) => newest.is_some() && part.sources.is_empty(),
+                None => !part.sources.is_empty() && part.sources.iter().all(|i| good(i) == Some(&part.good)),
+            };
+            if !is_last_good {
                 return broken(7, format!("{} is not the newest last good", part.good));
             }
             if part.good == part.bad || pushed(before).any(|(bad, _, _)| *bad == part.good) {

@@ -14,6 +14,23 @@ pub struct Source {
     pub kind: SourceKind,
 }
 
+/// Where the revisions of a source come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracked {
+    /// The repository's URL as the Application writes it.
+    pub repo_url: String,
+    /// The branch, tag, commit, version or `HEAD` that Argo CD follows.
+    pub target_revision: String,
+}
+
+impl Source {
+    /// What it follows.
+    pub fn tracked(&self) -> Tracked {
+        Tracked { repo_url: self.repo_url.clone(), target_revision: self.target_revision.clone() }
+    }
+}
+
 /// What a hydrator renders from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dry {

@@ -48,7 +48,7 @@ pub enum Why {
         reason: String,
     },
     /// The Application's own specification changed since last good.
-    #[error("the Application's own source specification changed since last good: the change is not (only) in {repo_url}{}", writer(written_by.as_ref(), between.as_deref()))]
+    #[error("the Application's own source specification changed since last good: the change is not (only) in {repo_url}{}{}", writer(written_by.as_ref(), between.as_deref()), also.as_ref().map(|also| format!("; {also}")).unwrap_or_default())]
     SpecChanged {
         /// The repository of its manifests.
         repo_url: String,
@@ -57,6 +57,9 @@ pub enum Why {
         /// What that was synced to at last good and is now.
         #[serde(default)]
         between: Option<Box<WrittenBetween>>,
+        /// Why it is not undone there, where more is known.
+        #[serde(default)]
+        also: Option<String>,
     },
     /// Other applications are rendered from the same files.
     #[error("the revert would change files that other applications are rendered from as well: {}", list(with.iter(), ", "))]

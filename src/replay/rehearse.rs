@@ -230,6 +230,7 @@ fn before(pretence: &Pretence) -> App {
             revisions: pretence.last_good.clone(),
             spec_digest: SPEC_BEFORE.to_owned(),
             dry_digest: None,
+            tracked: Vec::new(),
             at: since,
             from: LastGoodFrom::Analysis,
         }),

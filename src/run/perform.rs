@@ -40,7 +40,7 @@ pub(super) async fn perform(
         }
         Action::Withdraw(order) => Some(propose::withdraw(&shared, &policy, *order).await),
         Action::Relate(order) => Some(Event::Related(relate(&shared, &policy, order).await)),
-        Action::Refresh => {
+        Action::Refresh { app } => {
             if let Err(error) = argocd::refresh(&shared.clients.request, &app).await {
                 warn!(application = %app, %error, "Argo CD could not be asked to refresh; asked again soon.");
             }

@@ -94,6 +94,7 @@ fn with_blog(standing: Standing) -> (Story, RevertOrder) {
         app: AppKey::new("argocd", name),
         renderings: paths(folders),
         revision: Some(Revision::new(&story.bad)),
+        defined: None,
         standing,
     };
     order.parts[0].others = vec![other("blog", &["apps/blog", "base"]), other("cart", &["apps/cart"])];

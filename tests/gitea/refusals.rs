@@ -37,6 +37,8 @@ fn revert(shop: &Shop, access: &Access) -> RevertOutcome {
             target_revision: "main".into(),
             sources: vec![0],
             renderings: vec![Rendering::of_path("apps/shop")],
+            definition: None,
+            unchanged: Vec::new(),
             hydrated: None,
             no_fix: None,
             others: vec![],

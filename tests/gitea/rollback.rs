@@ -30,6 +30,8 @@ impl Daemon {
             target_revision: "HEAD".into(),
             sources: vec![0],
             renderings: vec![Rendering::of_path("apps/shop")],
+            definition: None,
+            unchanged: Vec::new(),
             hydrated: None,
             no_fix: None,
             others: vec![],

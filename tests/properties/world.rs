@@ -147,7 +147,7 @@ impl World {
                 Action::Revert(order) => self.revert = Some(*order),
                 Action::Relate(order) => self.relate = Some(order),
                 Action::Withdraw(order) => self.withdraw = Some(*order),
-                Action::Refresh | Action::Terminate { .. } => {}
+                Action::Refresh { .. } | Action::Terminate { .. } => {}
             }
         }
     }
@@ -232,6 +232,7 @@ impl World {
                 repo_url: part.repo_url.clone(),
                 branch: "main".into(),
                 sources: part.sources.clone(),
+                definition: part.definition.clone(),
                 bad: part.bad.clone(),
                 revert,
                 culprits: Vec::new(),

@@ -128,7 +128,8 @@ impl Story {
                 let urls: Vec<_> = order.parts.iter().map(|part| part.pull_request.url.as_str()).collect();
                 format!("withdraw {}: {}", urls.join(", "), names.in_words(&order.why))
             }
-            Action::Refresh => "refresh".to_owned(),
+            Action::Refresh { app } if app.name == "shop" => "refresh".to_owned(),
+            Action::Refresh { app } => format!("refresh {app}"),
             Action::Terminate { started_at } => format!("end the sync of {}", self.time(*started_at)),
         }
     }

@@ -256,7 +256,7 @@ impl World {
                 (self.git_delay, Some(Event::Withdrawn { rollback, outcome }))
             }
             Action::Relate(order) => (Duration::ZERO, Some(Event::Related(self.relate(order)))),
-            Action::Refresh | Action::Terminate { .. } => (Duration::ZERO, None),
+            Action::Refresh { .. } | Action::Terminate { .. } => (Duration::ZERO, None),
         };
         if let Some(event) = answer {
             self.pending.push((self.now + delay, event));
@@ -392,6 +392,7 @@ fn reverted(part: &RevertPart, revert: Revision) -> RevertedPart {
         repo_url: part.repo_url.clone(),
         branch: "main".into(),
         sources: part.sources.clone(),
+        definition: part.definition.clone(),
         bad: part.bad.clone(),
         revert,
         culprits: vec![Culprit {

@@ -101,6 +101,7 @@ impl Repo {
             repo_url: part.repo_url.clone(),
             branch: "main".into(),
             sources: part.sources.clone(),
+            definition: part.definition.clone(),
             bad: part.bad.clone(),
             revert: Self::revision(index),
             culprits: (good + 1..=bad)

@@ -372,7 +372,7 @@ impl World {
             }
             Action::Relate(_) if self.git_down => Some(Event::Related(Err("git is down".into()))),
             Action::Relate(order) => Some(Event::Related(Ok(self.repo.relate(&order)))),
-            Action::Refresh => {
+            Action::Refresh { .. } => {
                 self.argocd.refresh(self.now);
                 None
             }

@@ -1,7 +1,7 @@
 //! The revert's commit message in Git's own form, and reading the trailers of any commit back.
 
 use crate::engine::action::Culprit;
-use crate::engine::facts::Revision;
+use crate::engine::facts::{AppKey, Revision};
 
 /// Names the application, `namespace/name`.
 pub const TRAILER_APPLICATION: &str = "Lastgood-Application";
@@ -16,6 +16,9 @@ pub const TRAILER_ROLLBACK: &str = "Lastgood-Rollback";
 
 /// Names another application that is rendered from files that the commit changes; one line for each.
 pub const TRAILER_TOUCHES: &str = "Lastgood-Touches";
+
+/// Names the application in whose files the change was undone, where those define the one that is rolled back.
+pub const TRAILER_PARENT: &str = "Lastgood-Parent";
 
 /// The most other applications named in one message.
 const TOUCHES_MAX: usize = 100;
@@ -47,6 +50,8 @@ pub(crate) struct Told<'a> {
     pub(crate) evidence: &'a [String],
     /// Other applications that are rendered from files that the commit changes.
     pub(crate) touches: &'a [String],
+    /// The application in whose files the change is undone, where those define the one that is rolled back.
+    pub(crate) parent: Option<&'a AppKey>,
     /// The commits that are undone.
     pub(crate) undone: &'a Undone<'a>,
 }
@@ -73,12 +78,14 @@ pub(crate) fn compose(told: &Told<'_>) -> String {
     if !told.evidence.is_empty() {
         paragraphs.push(evidence(told));
     }
+    let parent = told.parent.map(ToString::to_string).unwrap_or_default();
     let trailers = [
         (TRAILER_APPLICATION, told.app),
         (TRAILER_CLUSTER, told.cluster),
         (TRAILER_BAD, told.bad.as_str()),
         (TRAILER_GOOD, told.good.as_str()),
         (TRAILER_ROLLBACK, told.rollback),
+        (TRAILER_PARENT, parent.as_str()),
     ];
     let touches = told.touches.iter().take(TOUCHES_MAX).map(|app| (TRAILER_TOUCHES, app.as_str()));
     let known = trailers.into_iter().chain(touches).filter(|(_, value)| !value.is_empty());

@@ -18,6 +18,7 @@ fn message(evidence: &[&str], undone: &Undone<'_>) -> String {
         good: &Revision::new(GOOD),
         evidence: &evidence,
         touches: &[],
+        parent: None,
         undone,
     })
 }

@@ -9,6 +9,7 @@ mod cache;
 pub mod commit;
 pub mod credentials;
 mod declined;
+mod defined;
 mod error;
 pub mod footprint;
 pub mod github_app;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::cache::{self, Target};
 use super::commit;
+use super::defined::{self, Change};
 use super::error::{Class, Failure};
 use super::footprint::{Followed, Footprint, FootprintError};
 use super::history::{self, History, revision};
@@ -144,10 +145,7 @@ impl Call<'_> {
         let Target::Branch { name: branch, tip } = cache::fetch_branch(repo, session, target)? else {
             return Err(Stop::from(Refusal::NotABranch { target_revision: target.clone() }).into());
         };
-        let at_bad = followed(repo, &[bad], &self.part.renderings)?;
-        let mut whole = followed(repo, &[good], &self.part.renderings)?;
-        whole.unite(at_bad.clone());
-        let (whole, at_bad) = (Files::of(&whole)?, Files::of(&at_bad)?);
+        let (whole, at_bad) = self.files(repo, good, bad)?;
         let request = Request {
             good,
             bad,
@@ -189,13 +187,30 @@ impl Call<'_> {
         if let Some(fix) = self.newer(repo, &request)? {
             return Ok(Next::Done(Done::Newer(revision(fix), branch)));
         }
-        let touches = touched(repo, &self.part.others, &[bad, tip], &plan.evidence.files)?;
+        let mut touches = touched(repo, &self.part.others, &[bad, tip], &plan.evidence.files)?;
+        if let Some(definition) = &self.part.definition {
+            let change = Change { tip, tree: plan.tree, files: &plan.evidence.files };
+            touches.extend(defined::touched(repo, definition, &self.part.others, &change)?);
+        }
         if !self.may_touch(&touches) {
             return Ok(Next::Done(Done::Shared(touches)));
         }
         let notes = whole.notes;
         let (good, bad) = (good_revision, bad_revision);
         Ok(Next::Commit(Ready { branch, tip, plan, good, bad, touches, notes }))
+    }
+
+    /// What is undone, and what of it is at bad.
+    fn files(&self, repo: &Repository, good: Oid, bad: Oid) -> Result<(Files, Files), Trouble> {
+        let renderings = &self.part.renderings;
+        if let Some(definition) = &self.part.definition {
+            let here = defined::here(repo, definition, renderings, [good, bad], &self.part.unchanged)?;
+            return Ok((Files { notes: here.notes, footprint: here.whole }, Files::plain(here.at_bad)));
+        }
+        let at_bad = followed(repo, &[bad], renderings)?;
+        let mut whole = followed(repo, &[good], renderings)?;
+        whole.unite(at_bad.clone());
+        Ok((Files::of(&whole)?, Files::of(&at_bad)?))
     }
 
     /// Whether the policy allows a revert that changes files of these applications.
@@ -217,8 +232,11 @@ impl Call<'_> {
         }
         // The fix may be a file that was not there before, which only the tip is rendered from.
         let commits = [request.good, request.bad, request.tip];
-        let files = Files::of(&followed(repo, &commits, &self.part.renderings)?)?;
-        let mut history = History::new(repo, &files.footprint);
+        let footprint = match &self.part.definition {
+            Some(_) => request.footprint.clone(),
+            None => Files::of(&followed(repo, &commits, &self.part.renderings)?)?.footprint,
+        };
+        let mut history = History::new(repo, &footprint);
         if history.snapshot(request.tip)? == history.snapshot(request.bad)? {
             return Ok(None);
         }
@@ -250,6 +268,7 @@ impl Call<'_> {
                 good: &ready.good,
                 evidence: &self.order.evidence,
                 touches: &touches,
+                parent: self.part.definition.as_ref().map(|definition| &definition.parent),
                 undone,
             })
         })?)
@@ -287,6 +306,7 @@ impl Call<'_> {
             repo_url: redact(&self.part.repo_url),
             branch: branch.to_owned(),
             sources: self.part.sources.clone(),
+            definition: self.part.definition.clone(),
             bad: self.part.bad.clone(),
             revert: revision(revert),
             culprits,
@@ -309,6 +329,10 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    fn plain(footprint: Footprint) -> Self {
+        Self { footprint, notes: Vec::new() }
+    }
+
     pub(crate) fn of(followed: &Followed) -> Result<Self, Trouble> {
         let footprint = match followed.footprint() {
             Ok(footprint) => footprint,

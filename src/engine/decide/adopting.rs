@@ -110,6 +110,7 @@ impl Turn<'_> {
             revisions: revisions.clone(),
             spec_digest: application.spec_digest.clone(),
             dry_digest: application.dry_digest(),
+            tracked: application.tracked(&application.spec_digest),
             at: self.context.now,
             from,
         });

@@ -302,11 +302,15 @@ impl Turn<'_> {
     fn end_healthy(&mut self, analysis: Analysis) -> bool {
         let took = elapsed(analysis.began_at, self.context.now);
         let (revisions, from) = (analysis.revisions, LastGoodFrom::Analysis);
+        let application = self.app.seen.application.as_ref();
+        let tracked = application.map(|a| a.tracked(&analysis.spec_digest)).unwrap_or_default();
+        let dry_digest = application.and_then(|a| a.dry_digest());
         self.record(Kind::AnalysisEnded { revisions: revisions.clone(), verdict: Verdict::Healthy, took });
         self.app.state.last_good = Some(LastGood {
             revisions: revisions.clone(),
             spec_digest: analysis.spec_digest,
-            dry_digest: self.app.seen.application.as_ref().and_then(|a| a.dry_digest()),
+            dry_digest,
+            tracked,
             at: self.context.now,
             from,
         });

@@ -27,7 +27,9 @@ impl Turn<'_> {
             self.record(Kind::LastGood { revisions: revisions.clone(), from });
             // The history does not say what a hydrator rendered from then; whoever asks has seen the plan.
             let dry_digest = application.dry_digest();
-            self.app.state.last_good = Some(LastGood { revisions, spec_digest, dry_digest, at, from });
+            let tracked = application.tracked(&spec_digest);
+            self.app.state.last_good =
+                Some(LastGood { revisions, spec_digest, dry_digest, tracked, at, from });
         }
         // Said by whoever may, once, and nobody saw it before.
         let breach =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Turn, newer_operation, next_round};
-use crate::engine::action::{Action, RelateOrder, Relation, When};
+use crate::engine::action::{Action, RelateOrder, Relation, RevertOrder, When};
 use crate::engine::analysis::{
     Confirming, LastGood, OperationId, Pair, Phase, Recovering, Stage, live_deadline,
 };
@@ -68,13 +68,47 @@ enum End {
     Returned(Revision),
 }
 
+/// Where the application's definition was undone: what follows from its specification alone, if anything does.
+///
+/// It changes twice: the parent's sync writes the specification, and then the application's own sync applies it.
+fn landing_of_specification(
+    confirming: &Confirming,
+    application: &ApplicationFacts,
+    good: &LastGood,
+) -> Option<Landing> {
+    if application.spec_digest == confirming.bad.spec_digest {
+        return Some(Landing::default());
+    }
+    if application.spec_digest != good.spec_digest {
+        // Somebody specified something else: that is judged by itself.
+        return Some(Landing { end: Some(End::Superseded), ..Landing::default() });
+    }
+    let operation = application.operation.as_ref().filter(|o| o.phase == OperationPhase::Succeeded);
+    let applied = operation
+        .map(|o| &o.spec_digest)
+        .filter(|digest| !digest.is_empty())
+        .or_else(|| application.history.last().map(|h| &h.spec_digest));
+    let is_applied = applied == Some(&good.spec_digest);
+    let settled = application.sync == SyncStatus::Synced && health::trusted(application).is_ok();
+    (!is_applied || !settled).then(Landing::default)
+}
+
 /// Looks at the live revision of each source: the revert where something was undone, else what it was.
+///
+/// Where the definition was undone, a source may be at what it was at last good as well: it may be pinned there again.
 fn landing(
     confirming: &Confirming,
     application: &ApplicationFacts,
     live: &Revisions,
     known: &[Relation],
+    good: Option<&LastGood>,
 ) -> Landing {
+    let good = good.filter(|_| confirming.order.definition().is_some());
+    if let Some(open) = good.and_then(|good| landing_of_specification(confirming, application, good)) {
+        return open;
+    }
+    let before = good.filter(|good| good.revisions.len() == live.len());
+    let before = |i: usize| before.and_then(|good| good.revisions.iter().nth(i));
     let expected = confirming.reverted();
     let mut landing = Landing::default();
     if live.len() != expected.len() {
@@ -88,7 +122,7 @@ fn landing(
     let sources = application.sources.iter().zip(expected.iter().zip(live.iter()));
     for (i, (source, (expected, live))) in sources.enumerate() {
         let undone = confirming.record.parts.iter().find(|part| part.sources.contains(&i));
-        if live == expected {
+        if live == expected || before(i) == Some(live) {
             continue;
         }
         if undone.is_some_and(|part| part.bad == *live) {
@@ -108,7 +142,7 @@ fn landing(
                 let own = || vec![rendering.as_ref().clone()];
                 landing.questions.push(RelateOrder {
                     repo_url: part.map_or(&source.repo_url, |part| &part.repo_url).clone(),
-                    project: confirming.order.project.clone(),
+                    project: part.map_or(&application.project, |_| &confirming.order.project).clone(),
                     target_revision: part
                         .map_or(&source.target_revision, |part| &part.target_revision)
                         .clone(),
@@ -162,7 +196,8 @@ impl Turn<'_> {
         let found = found.as_deref().and_then(|a| live(a).map(|(r, how)| (a, r, how)));
         if let Some((application, live, how)) = found {
             known.retain(|relation| live.iter().any(|live| *live == relation.descendant));
-            let landing = landing(&confirming, application, live, &known);
+            let good = self.app.state.last_good.as_ref();
+            let landing = landing(&confirming, application, live, &known, good);
             match landing.end {
                 Some(End::Landed) => return self.landed(confirming, live.clone(), how),
                 Some(End::Superseded) => return self.superseded(&confirming, live.clone(), how),
@@ -186,11 +221,19 @@ impl Turn<'_> {
         }
         if refresh {
             self.terminate_stuck(&confirming.bad.revisions);
-            self.actions.push(Action::Refresh);
+            self.refresh(&confirming.order);
         }
         confirming.stage = Stage::Landing { since, next_refresh_at, asked, known };
         self.app.state.phase = Phase::Confirming(Box::new(confirming));
         false
+    }
+
+    /// Has Argo CD look at Git: also for the application whose files define this one, where those were changed.
+    pub(super) fn refresh(&mut self, order: &RevertOrder) {
+        if let Some(definition) = order.definition() {
+            self.actions.push(Action::Refresh { app: definition.parent.clone() });
+        }
+        self.actions.push(Action::Refresh { app: self.key.clone() });
     }
 
     /// While an operation of the bad revision runs, Argo CD starts none for what should come after it.
@@ -349,10 +392,14 @@ impl Turn<'_> {
         };
         self.record(Kind::Recovered { live: live.clone(), timings });
         let from = LastGoodFrom::Recovery;
-        let spec_digest = bad.spec_digest.clone();
-        let dry_digest = self.app.seen.application.as_ref().and_then(|a| a.dry_digest());
+        let good = self.app.state.last_good.as_ref().filter(|_| confirming.order.definition().is_some());
+        let spec_digest = good.map_or(&bad.spec_digest, |good| &good.spec_digest).clone();
+        let application = self.app.seen.application.as_ref();
+        let tracked = application.map(|a| a.tracked(&spec_digest)).unwrap_or_default();
+        let dry_digest = application.and_then(|a| a.dry_digest());
         let revisions = live.clone();
-        self.app.state.last_good = Some(LastGood { revisions, spec_digest, dry_digest, at: now, from });
+        let good = LastGood { revisions, spec_digest, dry_digest, tracked, at: now, from };
+        self.app.state.last_good = Some(good);
         self.record(Kind::LastGood { revisions: live.clone(), from });
         // Also where the revert needed no operation: the failed one is undone.
         self.app.state.sync_failed = false;

@@ -33,18 +33,18 @@ impl Turn<'_> {
             return self.record(Kind::Refrained { id });
         }
         let Some(application) = self.app.seen.application.clone() else { return };
-        let checked =
-            guards::check(&self.app.state, &application, &bad.revisions, &bad.spec_digest, self.context);
-        let parts = match checked {
+        let parts = match guards::check(&self.app.state, &application, &bad, self.context) {
             Err(why) => return self.hold(&bad.revisions, why),
             Ok(parts) => parts,
         };
+        let of_parent = self.context.parent.filter(|_| parts.iter().any(|part| part.definition.is_some()));
+        let project = of_parent.map_or(&application.project, |parent| &parent.project);
         let short = |part: &RevertPart| part.bad.as_str().get(..12).unwrap_or(part.bad.as_str()).to_owned();
         let order = RevertOrder {
             rollback: format!("{}@{}", self.key, parts.iter().map(short).collect::<Vec<_>>().join("+")),
             app: self.key.clone(),
             cluster: self.context.cluster.to_owned(),
-            project: application.project.clone(),
+            project: project.clone(),
             parts,
             evidence: bad.breaches.iter().map(ToString::to_string).collect(),
             quarantine: quarantined(&self.app.state),
@@ -215,7 +215,9 @@ impl Turn<'_> {
     /// What is waited for must be able to come.
     fn call_newer(&mut self, bad: &Revisions) {
         self.terminate_stuck(bad);
-        self.actions.push(Action::Refresh);
+        let Phase::Reverting(reverting) = &self.app.state.phase else { return };
+        let order = reverting.order.clone();
+        self.refresh(&order);
     }
 
     fn waited_too_long(&self) -> Option<Why> {

@@ -3,7 +3,7 @@
 use git2::{Oid, Repository};
 use serde_json::Value;
 
-use super::super::tree::Entry;
+use super::super::tree::{Entry, entry_at};
 use super::search::Search;
 use super::{Followed, Footprint, yaml};
 use crate::engine::facts::Origin;
@@ -83,8 +83,29 @@ fn find(
     Ok(())
 }
 
+/// The objects in a file of a tree, those in lists too; none where the file is not there. Of a file that cannot be read as
+/// YAML its text.
+pub(crate) fn documents(repo: &Repository, tree: Oid, file: &[u8]) -> Result<Vec<Value>, git2::Error> {
+    let Some(entry) = entry_at(repo, tree, file)?.filter(|entry| entry.is_file()) else {
+        return Ok(Vec::new());
+    };
+    let blob = repo.find_blob(entry.oid)?;
+    let unread = |_| vec![Value::String(String::from_utf8_lossy(blob.content()).into_owned())];
+    let mut open = yaml::documents(blob.content()).unwrap_or_else(unread);
+    let mut objects = Vec::new();
+    while let Some(document) = open.pop() {
+        if yaml::text(&document, "kind").is_some_and(|kind| kind.ends_with("List")) {
+            open.extend(yaml::list(&document, "items").cloned());
+        } else if !document.is_null() {
+            objects.push(document);
+        }
+    }
+    objects.reverse();
+    Ok(objects)
+}
+
 /// Whether a document is the object, or a list that holds it.
-fn defines(document: &Value, wanted: &Origin) -> bool {
+pub(crate) fn defines(document: &Value, wanted: &Origin) -> bool {
     let kind = yaml::text(document, "kind").unwrap_or_default();
     if kind.ends_with("List") {
         return yaml::list(document, "items").any(|item| defines(item, wanted));

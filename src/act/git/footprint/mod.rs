@@ -18,6 +18,7 @@ mod yaml;
 use std::collections::BTreeSet;
 
 pub use definitions::{Definition, definitions};
+pub(crate) use definitions::{defines, documents};
 pub use dry::dry_revision;
 pub use follow::{Followed, follow, follow_each};
 pub use note::Note;

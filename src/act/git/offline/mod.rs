@@ -304,6 +304,7 @@ impl<'a> Question<'a> {
                 good: &revision(self.good),
                 evidence: self.wish.because,
                 touches: &[],
+                parent: None,
                 undone,
             })
         };
