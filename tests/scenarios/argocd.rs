@@ -80,6 +80,15 @@ pub fn synced(app: &AppKey, revisions: Revisions, at: Timestamp) -> ApplicationF
     }
 }
 
+/// Its source follows another branch or version; with none the one that it followed at first.
+pub fn follow(application: &mut ApplicationFacts, target: &str) {
+    let before = if application.sources[0].repo_url.contains("charts") { "*" } else { "main" };
+    let (target, digest) =
+        if target.is_empty() { (before, "spec".to_owned()) } else { (target, format!("spec of {target}")) };
+    application.sources[0].target_revision = target.to_owned();
+    application.spec_digest = digest;
+}
+
 /// An operation starts.
 pub fn start(application: &mut ApplicationFacts, revisions: Revisions, now: Timestamp) {
     application.operation_requested = true;

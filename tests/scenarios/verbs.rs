@@ -142,6 +142,8 @@ pub fn happen(world: &mut World, words: &[&str]) -> Result<Vec<Event>, String> {
         }
         ["parent", "syncs", revision] => parent_syncs(world, revision)?,
         ["spec", "changes"] => application(world)?.spec_digest += " changed",
+        ["spec", "follows", target] => argocd::follow(application(world)?, target),
+        ["spec", "is", "as", "before"] => argocd::follow(application(world)?, ""),
         ["dry", "source", "changes"] => {
             let dry = application(world)?.dry.as_mut().ok_or("it is not hydrated")?;
             dry.digest += " changed";

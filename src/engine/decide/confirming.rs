@@ -84,13 +84,13 @@ fn landing_of_specification(
         return Some(Landing { end: Some(End::Superseded), ..Landing::default() });
     }
     let operation = application.operation.as_ref().filter(|o| o.phase == OperationPhase::Succeeded);
-    let applied = operation
-        .map(|o| &o.spec_digest)
-        .filter(|digest| !digest.is_empty())
-        .or_else(|| application.history.last().map(|h| &h.spec_digest));
-    let is_applied = applied == Some(&good.spec_digest);
+    if operation.is_some_and(|o| o.spec_digest == good.spec_digest) {
+        return None;
+    }
+    // Nothing of bad was ever applied, so that there is nothing to sync.
+    let newest = application.history.last().is_some_and(|h| h.spec_digest == good.spec_digest);
     let settled = application.sync == SyncStatus::Synced && health::trusted(application).is_ok();
-    (!is_applied || !settled).then(Landing::default)
+    (!newest || !settled).then(Landing::default)
 }
 
 /// Looks at the live revision of each source: the revert where something was undone, else what it was.
