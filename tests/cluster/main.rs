@@ -11,6 +11,7 @@ mod argocd;
 mod cluster;
 mod daemon;
 mod developer;
+mod e2e_parent;
 mod e2e_pull_request;
 mod e2e_races;
 mod e2e_rollback;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         trial(&ground, "slo-breach", e2e_rollback::slo_breach),
         trial(&ground, "failing-hook", e2e_rollback::failing_hook),
         trial(&ground, "helm-guestbook", e2e_rollback::helm_guestbook),
+        trial(&ground, "app-of-apps", e2e_parent::app_of_apps),
         trial(&ground, "prometheus-down", e2e_rollback::prometheus_down),
         trial(&ground, "signed", e2e_signed::signed),
         trial(&ground, "two-applications", e2e_races::two_applications),

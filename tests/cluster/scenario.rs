@@ -20,7 +20,7 @@ use crate::process::tail;
 use crate::stack::Stack;
 
 /// Marks what belongs to one scenario.
-const LABEL: &str = "e2e.lastgood.dev/scenario";
+pub(crate) const LABEL: &str = "e2e.lastgood.dev/scenario";
 
 /// One scenario's view of the stack.
 pub(crate) struct Scenario {
