@@ -179,6 +179,9 @@ pub struct LastGood {
     /// What its sources followed; nothing where that is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tracked: Vec<Tracked>,
+    /// When its sync began; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_at: Option<Timestamp>,
     /// Since when it is known.
     pub at: Timestamp,
     /// How it is known.

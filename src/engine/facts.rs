@@ -172,6 +172,12 @@ impl ApplicationFacts {
         self.sources.iter().filter(|_| known).map(Source::tracked).collect()
     }
 
+    /// When the newest sync began.
+    pub fn synced_at(&self) -> Option<Timestamp> {
+        let operation = self.operation.as_ref().filter(|o| o.is_whole()).map(|o| o.started_at);
+        operation.or_else(|| self.history.last().map(|entry| entry.started_at.unwrap_or(entry.deployed_at)))
+    }
+
     /// The digest of what a hydrator renders from, if one does.
     pub fn dry_digest(&self) -> Option<String> {
         self.dry.as_ref().map(|dry| dry.digest.clone())

@@ -197,7 +197,8 @@ fn changed_definition(
     good: &LastGood,
     context: &Context<'_>,
 ) -> Result<RevertPart, Why> {
-    let written = context.parent.and_then(|w| Some((w, w.between(good.at, bad.synced_at)?)));
+    let written =
+        context.parent.and_then(|w| Some((w, w.between(good.synced_at.unwrap_or(good.at), bad.synced_at)?)));
     let held = |also: Option<String>| {
         let urls: BTreeSet<&str> =
             application.sources.iter().map(|source| source.repo_url.as_str()).collect();
@@ -318,6 +319,7 @@ mod tests {
             spec_digest: "spec".into(),
             dry_digest: None,
             tracked: application().tracked("spec"),
+            synced_at: None,
             at: at(0),
             from: LastGoodFrom::Analysis,
         };

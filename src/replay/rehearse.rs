@@ -231,6 +231,7 @@ fn before(pretence: &Pretence) -> App {
             spec_digest: SPEC_BEFORE.to_owned(),
             dry_digest: None,
             tracked: Vec::new(),
+            synced_at: None,
             at: since,
             from: LastGoodFrom::Analysis,
         }),

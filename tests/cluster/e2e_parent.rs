@@ -61,6 +61,7 @@ pub(crate) async fn app_of_apps(scenario: &Scenario) -> Result<()> {
     let good = deploy(&repository, &[&parent], "Release v2", &files).await?;
     app.notify().await?;
     wait_last_good(&app, &good).await?;
+    let before = repository.developer.read(DEFINITION).await?;
 
     let files: [File<'_>; 1] = [(DEFINITION, Some(&third))];
     let bad = repository.developer.commit("Release v3", &files).await?;
@@ -70,7 +71,12 @@ pub(crate) async fn app_of_apps(scenario: &Scenario) -> Result<()> {
     let rollback = follow_rollback(scenario, &shop, &bad).await?;
     let changed = shop.repository.developer.changed(&rollback.sha).await?;
     ensure!(changed == [DEFINITION], "the rollback changed {changed:?}");
-    ensure!(shop.repository.developer.read(DEFINITION).await? == second, "it is not what it was at last good");
+    let after = shop.repository.developer.read(DEFINITION).await?;
+    ensure!(
+        after == before,
+        "the file is not what it was at last good:
+{after}"
+    );
     let named = format!("{NAMESPACE}/{}", parent.name);
     ensure!(rollback.trailer("Lastgood-Parent") == Some(&named), "in:\n{}", rollback.message);
     wait_last_good(&shop.app, &rollback.sha).await?;

@@ -111,6 +111,7 @@ impl Turn<'_> {
             spec_digest: application.spec_digest.clone(),
             dry_digest: application.dry_digest(),
             tracked: application.tracked(&application.spec_digest),
+            synced_at: application.synced_at(),
             at: self.context.now,
             from,
         });

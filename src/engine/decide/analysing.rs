@@ -311,6 +311,7 @@ impl Turn<'_> {
             spec_digest: analysis.spec_digest,
             dry_digest,
             tracked,
+            synced_at: Some(analysis.began_at),
             at: self.context.now,
             from,
         });

@@ -20,16 +20,16 @@ impl Turn<'_> {
             return;
         }
         if matches!(self.app.state.phase, Phase::Analysing(_) | Phase::Idle { .. })
-            && let Some(HistoryEntry { revisions, spec_digest, .. }) = to
+            && let Some(HistoryEntry { revisions, spec_digest, started_at, deployed_at, .. }) = to
         {
             let (revisions, spec_digest) = (revisions.clone(), spec_digest.clone());
             let (at, from) = (self.context.now, LastGoodFrom::Person);
             self.record(Kind::LastGood { revisions: revisions.clone(), from });
             // The history does not say what a hydrator rendered from then; whoever asks has seen the plan.
             let dry_digest = application.dry_digest();
-            let tracked = application.tracked(&spec_digest);
+            let (tracked, synced_at) = (application.tracked(&spec_digest), started_at.or(Some(*deployed_at)));
             self.app.state.last_good =
-                Some(LastGood { revisions, spec_digest, dry_digest, tracked, at, from });
+                Some(LastGood { revisions, spec_digest, dry_digest, tracked, synced_at, at, from });
         }
         // Said by whoever may, once, and nobody saw it before.
         let breach =

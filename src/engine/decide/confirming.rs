@@ -398,7 +398,8 @@ impl Turn<'_> {
         let tracked = application.map(|a| a.tracked(&spec_digest)).unwrap_or_default();
         let dry_digest = application.and_then(|a| a.dry_digest());
         let revisions = live.clone();
-        let good = LastGood { revisions, spec_digest, dry_digest, tracked, at: now, from };
+        let synced_at = application.and_then(|a| a.synced_at());
+        let good = LastGood { revisions, spec_digest, dry_digest, tracked, synced_at, at: now, from };
         self.app.state.last_good = Some(good);
         self.record(Kind::LastGood { revisions: live.clone(), from });
         // Also where the revert needed no operation: the failed one is undone.
