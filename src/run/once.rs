@@ -186,8 +186,8 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
         let before = app.state.clone();
         let step = step(&request.app, app, event, &context);
         if saves && step.app.state != before {
-            let saved = save(request, &uid, &step.app.state, version.as_ref()).await;
-            version = Some(saved.map_err(|error| match error.downcast::<SaveError>() {
+            let written = save(request, &uid, &step.app.state, version.as_ref()).await;
+            version = Some(written.map_err(|error| match error.downcast::<SaveError>() {
                 Ok(conflict @ SaveError::Conflict { .. }) if answers == 0 => Overtaken(conflict).into(),
                 Ok(error) => error.into(),
                 Err(error) => error,

@@ -85,7 +85,7 @@ pub fn follow(application: &mut ApplicationFacts, target: &str) {
     let before = if application.sources[0].repo_url.contains("charts") { "*" } else { "main" };
     let (target, digest) =
         if target.is_empty() { (before, "spec".to_owned()) } else { (target, format!("spec of {target}")) };
-    application.sources[0].target_revision = target.to_owned();
+    target.clone_into(&mut application.sources[0].target_revision);
     application.spec_digest = digest;
 }
 

@@ -43,7 +43,7 @@ pub(super) fn here(
         let footprint = all.footprint().map_err(|error| refused(error.to_string()))?;
         let (found, searched) = definitions(repo, found.tree_id(), &footprint, &definition.object)?;
         notes.extend(searched.notes().map(ToString::to_string));
-        files.push(only(found, definition, commit)?);
+        files.push(only(&found, definition, commit)?);
     }
     for source in unchanged {
         let both = [commit_id(&source.good)?, commit_id(&source.bad)?];
@@ -75,7 +75,7 @@ pub(super) fn here(
     Ok(Here { whole: of(&files)?, at_bad: of(&at_bad)?, notes })
 }
 
-fn only(found: Vec<Found>, definition: &Definition, at: Oid) -> Result<Vec<u8>, Stop> {
+fn only(found: &[Found], definition: &Definition, at: Oid) -> Result<Vec<u8>, Stop> {
     let (object, parent) = (&definition.object, &definition.parent);
     let mut files: Vec<_> = found.iter().map(|found| &found.file).collect();
     files.dedup();
