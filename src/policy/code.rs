@@ -76,6 +76,7 @@ codes! {
     Warning "never-matches" => NeverMatches: "An operation on two sides with different labels has no result.",
     Warning "no-value-when-false" => NoValueWhenFalse: "A comparison without `bool`, or `absent()`, gives nothing while it is false, which is inconclusive.",
     Warning "compared-with-itself" => ComparedWithItself: "A comparison with a past that is soon the time after the change.",
+    Warning "comparison-too-short" => ComparisonTooShort: "A comparison that not even the clearest change could fail, since too little is measured.",
     Warning "coarse-subquery" => CoarseSubquery: "A subquery that is evaluated too seldom to see what lies between.",
     Warning "rate-of-aggregate" => RateOfAggregate: "The rate of a sum: when one pod restarts the sum falls, which counts as a reset of all.",
     Warning "rate-of-gauge" => RateOfGauge: "A rate of what falls as it rises: each fall counts as a reset.",

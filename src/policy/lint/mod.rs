@@ -5,6 +5,7 @@
 mod marks;
 mod query;
 mod ratio;
+mod reach;
 mod series;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub fn warnings(file: &SourceFile, assumptions: Assumptions) -> Vec<Mistake> {
     intervals(policy, assumptions, &mut report);
     for (i, slo) in policy.slos.iter().enumerate() {
         lint(policy, i, slo, assumptions, &mut report);
+        reach::comparison(policy, i, slo, &mut report);
     }
     structure::locate(&file.name, text, &reading, report.findings())
 }

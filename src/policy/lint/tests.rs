@@ -249,6 +249,29 @@ fn each_kind_has_a_word_of_its_own() {
     assert_eq!("short-windows".parse::<Code>().unwrap_err(), "did you mean `short-window`?");
 }
 
+/// A comparison within these times; `{}` where they are the defaults.
+#[track_caller]
+fn check_comparison(analysis: &str, rule: &str, query: &str, expected: &[&str]) {
+    let text = policy(query, &format!("comparison: {{ {rule} }}"));
+    let text = text.replace("slos:", &format!("analysis: {{ {analysis} }}\nslos:"));
+    let text = text.replace("query: x, max: 1", "query: x, max: 1, failures: 1, of: 1");
+    assert_eq!(warned(&text, 15), expected, "{analysis} {rule} {query}");
+}
+
+#[test]
+fn comparisons_can_convict() {
+    let query = "sum(rate(x_total[1m]))";
+    check_comparison("", "worse: increase", query, &[]);
+    check_comparison("", "worse: decrease, tolerance: 50%, minimumChange: 100", query, &[]);
+    check_comparison("duration: 1m", "worse: increase", query, &["comparison-too-short {"]);
+    check_comparison("baseline: 1m", "worse: increase", query, &["comparison-too-short {"]);
+    // Nothing falls below zero.
+    check_comparison("", "worse: decrease, tolerance: 200%", query, &["comparison-too-short {"]);
+    let slow = "sum(rate(x_total[5m]))";
+    check_comparison("", "worse: increase", slow, &["comparison-too-short {"]);
+    check_comparison("duration: 10m, baseline: 2h", "worse: increase", slow, &[]);
+}
+
 /// The deepest queries that the length allows must exhaust neither the stack nor the reader's patience.
 #[test]
 fn deep_nesting_is_survived() {
