@@ -1,9 +1,8 @@
 //! Presets: SLOs for the metrics that everybody has. A preset stands for plain SLOs, written here and nowhere else.
 //!
-//! Names and labels are those of each project's own documents: Istio's *Standard Metrics*, Linkerd's *Proxy Metrics*,
-//! ingress-nginx' *Prometheus and Grafana installation*, Traefik's *Metrics overview*, Envoy's *Cluster manager statistics*
-//! with the cluster names of Envoy Gateway, the Prometheus client libraries' conventions, go-grpc-middleware's
-//! `providers/prometheus`, and danihodovic/celery-exporter.
+//! Names and labels are those of Istio's *Standard Metrics*, Linkerd's *Proxy Metrics* and Traefik's *Metrics overview*; those
+//! of ingress-nginx, of Envoy's clusters as Envoy Gateway names them and of danihodovic/celery-exporter are as public
+//! dashboards use them; the plain ones are the Prometheus client libraries' conventions and go-grpc-middleware's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

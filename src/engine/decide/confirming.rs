@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use super::{Turn, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder, Relation, RevertOrder, When};
 use crate::engine::analysis::{
-    Confirming, LastGood, OperationId, Pair, Phase, Recovering, Stage, live_deadline,
+    Bad, Confirming, LastGood, OperationId, Pair, Phase, Recovering, Stage, live_deadline,
 };
 use crate::engine::entry::{Kind, LastGoodFrom, LiveBy, Timings, Why};
-use crate::engine::facts::{ApplicationFacts, OperationPhase, Revision, Revisions, SourceKind, SyncStatus};
+use crate::engine::facts::{
+    ApplicationFacts, Operation, OperationPhase, Revision, Revisions, SourceKind, SyncStatus,
+};
 use crate::engine::judge::rollout::SickBefore;
 use crate::engine::judge::{Outcome, Signal, health, rollout, slo};
 use crate::engine::time::{elapsed, later};
@@ -220,7 +222,7 @@ impl Turn<'_> {
             return true;
         }
         if refresh {
-            self.terminate_stuck(&confirming.bad.revisions);
+            self.terminate_stuck(&confirming.bad);
             self.refresh(&confirming.order);
         }
         confirming.stage = Stage::Landing { since, next_refresh_at, asked, known };
@@ -237,16 +239,17 @@ impl Turn<'_> {
     }
 
     /// While an operation of the bad revision runs, Argo CD starts none for what should come after it.
-    pub(super) fn terminate_stuck(&mut self, bad: &Revisions) {
+    pub(super) fn terminate_stuck(&mut self, bad: &Bad) {
         let operation = self.app.seen.application.as_ref().and_then(|a| a.operation.as_ref());
-        let Some(operation) =
-            operation.filter(|o| o.phase == OperationPhase::Running && o.revisions.as_ref() == Some(bad))
-        else {
-            return;
+        // Where only the specification changed, last good's operation is of the same revisions.
+        let is_bad = |o: &&Operation| {
+            let same_spec = o.spec_digest.is_empty() || o.spec_digest == bad.spec_digest;
+            o.phase == OperationPhase::Running && o.revisions.as_ref() == Some(&bad.revisions) && same_spec
         };
+        let Some(operation) = operation.filter(is_bad) else { return };
         if self.context.policy.rollback.terminate_stuck_sync {
             self.actions.push(Action::Terminate { started_at: operation.started_at });
-            self.record(Kind::SyncTerminated { revisions: bad.clone() });
+            self.record(Kind::SyncTerminated { revisions: bad.revisions.clone() });
         }
     }
 

@@ -108,7 +108,7 @@ impl Turn<'_> {
         if order.only_look {
             reverting.waiting = None;
         }
-        let (bad, newer) = (reverting.bad.revisions.clone(), reverting.waits_for_newer());
+        let (bad, newer) = (reverting.bad.clone(), reverting.waits_for_newer());
         self.actions.push(Action::Revert(Box::new(order)));
         if newer {
             self.call_newer(&bad);
@@ -205,7 +205,7 @@ impl Turn<'_> {
         // Git answered; what is tried after the wait has its time from then on.
         (reverting.attempts, reverting.since) = (0, now);
         reverting.retry_at = later(now, ASK_EVERY);
-        let (bad, newer) = (reverting.bad.revisions.clone(), reverting.waits_for_newer());
+        let (bad, newer) = (reverting.bad.clone(), reverting.waits_for_newer());
         self.app.state.phase = Phase::Reverting(Box::new(reverting));
         if news && newer {
             self.call_newer(&bad);
@@ -213,7 +213,7 @@ impl Turn<'_> {
     }
 
     /// What is waited for must be able to come.
-    fn call_newer(&mut self, bad: &Revisions) {
+    fn call_newer(&mut self, bad: &Bad) {
         self.terminate_stuck(bad);
         let Phase::Reverting(reverting) = &self.app.state.phase else { return };
         let order = reverting.order.clone();
