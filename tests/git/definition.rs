@@ -2,7 +2,7 @@
 
 use lastgood::engine::action::{Definition, Other, RevertOrder, RevertOutcome, Standing, Touched, Unchanged};
 use lastgood::engine::facts::{AppKey, Origin, Rendering, Revision};
-use lastgood::engine::policy::SharedFiles;
+use lastgood::engine::policy::{OnNewerChange, SharedFiles};
 
 use super::git_repo::git;
 use super::{Story, already, pushed, refused};
@@ -82,8 +82,21 @@ fn of_a_file_with_several_documents_only_the_change_is_undone() {
     let (story, mut order) = story(&both("1", "7"), &both("2", "7"));
     story.world.change("defs/shop.yaml", both("2", "8"));
     order.parts[0].others = vec![other("blog", Standing::Well)];
+    // The later change of the file is no fix, and need not be waited for.
+    order.rules.on_newer_change = OnNewerChange::Wait;
     pushed(story.daemon.revert(&order));
     assert_eq!(story.world.text("defs/shop.yaml"), both("1", "8"));
+}
+
+#[test]
+fn a_later_change_of_the_definition_may_be_the_fix() {
+    let (story, mut order) = story(&application("shop", "1"), &application("shop", "2"));
+    let fix = story.world.change("defs/shop.yaml", application("shop", "3"));
+    order.rules.on_newer_change = OnNewerChange::Wait;
+    match story.daemon.revert(&order) {
+        RevertOutcome::Newer { revision, .. } => assert_eq!(revision.as_str(), fix),
+        other => panic!("not awaited: {other:?}"),
+    }
 }
 
 #[test]

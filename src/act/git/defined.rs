@@ -4,9 +4,9 @@ use git2::{Oid, Repository};
 use serde_json::Value;
 
 use super::Trouble;
-use super::footprint::{Definition as Found, Footprint, definitions, documents};
+use super::footprint::{Definition as Found, Footprint, defines, definitions, documents};
 use super::history::History;
-use super::plan::{Stop, commit_id};
+use super::plan::{Request, Stop, commit_id};
 use super::shared::followed;
 use super::tree::Snapshot;
 use crate::engine::action::{Definition, Other, Refusal, Touched, Unchanged};
@@ -96,6 +96,24 @@ fn only(found: &[Found], definition: &Definition, at: Oid) -> Result<Vec<u8>, St
     }
 }
 
+/// Whether the application is defined at the tip as it is at bad.
+pub(super) fn is_same(
+    repo: &Repository,
+    definition: &Definition,
+    request: &Request<'_>,
+) -> Result<bool, Trouble> {
+    let ours = |commit: Oid| -> Result<Vec<Value>, Trouble> {
+        let tree = repo.find_commit(commit)?.tree_id();
+        let mut found = Vec::new();
+        for file in request.footprint.roots() {
+            found.extend(documents(repo, tree, file)?);
+        }
+        found.retain(|document| defines(document, &definition.object));
+        Ok(found)
+    };
+    Ok(ours(request.bad)? == ours(request.tip)?)
+}
+
 /// What a revert makes of some files.
 pub(super) struct Change<'a> {
     /// What they were.
@@ -117,14 +135,14 @@ pub(super) fn touched(
     let tip = repo.find_commit(change.tip)?.tree_id();
     for file in change.files {
         let (was, becomes) = (documents(repo, tip, file)?, documents(repo, change.tree, file)?);
-        let is_ours = |document: &Value| super::footprint::defines(document, &definition.object);
+        let is_ours = |document: &Value| defines(document, &definition.object);
         let alone = |documents: &[Value], other: &[Value]| -> Vec<Value> {
             documents.iter().filter(|one| !is_ours(one) && !other.contains(one)).cloned().collect()
         };
         for document in alone(&was, &becomes).iter().chain(&alone(&becomes, &was)) {
-            let other = others.iter().find(|other| {
-                other.defined.as_ref().is_some_and(|object| super::footprint::defines(document, object))
-            });
+            let other = others
+                .iter()
+                .find(|other| other.defined.as_ref().is_some_and(|object| defines(document, object)));
             let Some(other) = other else {
                 let (file, name) = (String::from_utf8_lossy(file), name(document));
                 return Err(refused(format!("it would change {name} in `{file}` too")).into());

@@ -233,6 +233,8 @@ impl Call<'_> {
         // The fix may be a file that was not there before, which only the tip is rendered from.
         let commits = [request.good, request.bad, request.tip];
         let footprint = match &self.part.definition {
+            // What else stands in the file may change as it likes.
+            Some(definition) if defined::is_same(repo, definition, request)? => return Ok(None),
             Some(_) => request.footprint.clone(),
             None => Files::of(&followed(repo, &commits, &self.part.renderings)?)?.footprint,
         };

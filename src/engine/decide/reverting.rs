@@ -11,7 +11,7 @@ use crate::engine::analysis::{
     AppState, Bad, Confirming, PAST_REVERTS_MAX, PastPart, PastRevert, Phase, Reverting, Stage, Waiting,
 };
 use crate::engine::entry::{Abandoned, Kind, WaitsFor, Why};
-use crate::engine::facts::{Revision, Revisions, SyncStatus};
+use crate::engine::facts::{Revision, SyncStatus};
 use crate::engine::forge::SIDE_BRANCHES;
 use crate::engine::guards;
 use crate::engine::judge::health;
