@@ -197,8 +197,12 @@ fn changed_definition(
     good: &LastGood,
     context: &Context<'_>,
 ) -> Result<RevertPart, Why> {
-    let written =
-        context.parent.and_then(|w| Some((w, w.between(good.synced_at.unwrap_or(good.at), bad.synced_at)?)));
+    // Argo CD remembers few syncs: where those of a busy parent begin later, what it was at when last good became known.
+    let between = |w: &Written| {
+        let at_sync = good.synced_at.and_then(|synced_at| w.between(synced_at, bad.synced_at));
+        at_sync.or_else(|| w.between(good.at, bad.synced_at))
+    };
+    let written = context.parent.and_then(|w| Some((w, between(w)?)));
     let held = |also: Option<String>| {
         let urls: BTreeSet<&str> =
             application.sources.iter().map(|source| source.repo_url.as_str()).collect();
@@ -492,6 +496,8 @@ mod tests {
     fn a_changed_specification_is_undone_where_it_is_written() {
         const DONE: &str = "revert eeeeeeee to dddddddd in Application argocd/shop of argocd/apps";
         check(by_parent(|_| {}), DONE);
+        // The sync before last good's own is forgotten.
+        check(by_parent(|case| case.state.last_good.as_mut().unwrap().synced_at = Some(at(-20))), DONE);
         // What it follows is another commit now.
         check(
             by_parent(|case| {

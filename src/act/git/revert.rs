@@ -190,7 +190,8 @@ impl Call<'_> {
         let mut touches = touched(repo, &self.part.others, &[bad, tip], &plan.evidence.files)?;
         if let Some(definition) = &self.part.definition {
             let change = Change { tip, tree: plan.tree, files: &plan.evidence.files };
-            touches.extend(defined::touched(repo, definition, &self.part.others, &change)?);
+            let defined = defined::touched(repo, definition, &self.part.others, &change)?;
+            touches.extend(defined.into_iter().filter(|other| !touches.contains(other)).collect::<Vec<_>>());
         }
         if !self.may_touch(&touches) {
             return Ok(Next::Done(Done::Shared(touches)));

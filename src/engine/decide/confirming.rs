@@ -81,16 +81,19 @@ fn landing_of_specification(
     if application.spec_digest == confirming.bad.spec_digest {
         return Some(Landing::default());
     }
+    let operation = application.operation.as_ref().filter(|o| o.is_whole());
+    let operation = operation.filter(|o| o.phase == OperationPhase::Succeeded);
+    let applied = operation.is_some_and(|o| o.spec_digest == application.spec_digest);
+    let newest = application.history.last().is_some_and(|h| h.spec_digest == application.spec_digest);
     if application.spec_digest != good.spec_digest {
-        // Somebody specified something else: that is judged by itself.
-        return Some(Landing { end: Some(End::Superseded), ..Landing::default() });
+        // Somebody specified something else: that is judged by itself, once it is live.
+        let end = (applied || newest).then_some(End::Superseded);
+        return Some(Landing { end, ..Landing::default() });
     }
-    let operation = application.operation.as_ref().filter(|o| o.phase == OperationPhase::Succeeded);
-    if operation.is_some_and(|o| o.spec_digest == good.spec_digest) {
+    if applied {
         return None;
     }
     // Nothing of bad was ever applied, so that there is nothing to sync.
-    let newest = application.history.last().is_some_and(|h| h.spec_digest == good.spec_digest);
     let settled = application.sync == SyncStatus::Synced && health::trusted(application).is_ok();
     (!newest || !settled).then(Landing::default)
 }
