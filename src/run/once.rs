@@ -184,14 +184,26 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
         let (now, cluster) = (Timestamp::now(), request.cluster.as_str());
         let context = Context { policy: &policy, cluster, now, others_degraded, parent: parent.as_ref() };
         let before = app.state.clone();
-        let step = step(&request.app, app, event, &context);
+        let step = step(&request.app, app, event.clone(), &context);
         if saves && step.app.state != before {
-            let written = save(request, &uid, &step.app.state, version.as_ref()).await;
-            version = Some(written.map_err(|error| match error.downcast::<SaveError>() {
-                Ok(conflict @ SaveError::Conflict { .. }) if answers == 0 => Overtaken(conflict).into(),
-                Ok(error) => error.into(),
-                Err(error) => error,
-            })?);
+            match save(request, &uid, &step.app.state, version.as_ref()).await {
+                Ok(now_kept) => version = Some(now_kept),
+                Err(error) => match error.downcast::<SaveError>()? {
+                    conflict @ SaveError::Conflict { .. } if answers == 0 => {
+                        return Err(Overtaken(conflict).into());
+                    }
+                    // A daemon goes on from our intent: what came of it is added to what is known now.
+                    SaveError::Conflict { .. } => {
+                        let seen = step.app.seen;
+                        let facts = seen.application.as_deref().context("the Application is gone")?;
+                        let (state, newest) = self::state(request, facts).await?;
+                        version = newest;
+                        app = App { state, seen };
+                        continue;
+                    }
+                    error @ SaveError::Other { .. } => return Err(error.into()),
+                },
+            }
         }
         for entry in &step.entries {
             shared.journal.tell(entry, &uid);
