@@ -129,7 +129,9 @@ async fn a_replay_comes_to_the_verdict_of_the_daemon() {
         syncs.push(expected);
     }
     let (code, out) = stage.replay(&["--application", "shop", "--last", "2", "--output", "json"]).await;
-    let told = out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let read =
+        |line| serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{code}: {out}"));
+    let told = out.lines().map(read);
     let verdicts: Vec<_> = told.map(|told| told["verdict"].as_str().unwrap().to_owned()).collect();
     assert_eq!((code, verdicts), (0, syncs.into_iter().map(str::to_owned).collect()), "{out}");
 }
