@@ -105,7 +105,7 @@ fn a_branch_that_never_stands_still_is_tried_until_the_time_is_up() {
     // Each push finds that somebody was faster, between what it was told and what it sent.
     remote.hook(
         "pre-receive",
-        "unset GIT_QUARANTINE_PATH\n\
+        "unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES\n\
          new=$(git -c user.name=Race -c user.email=race@example.org commit-tree -p main -m race 'main^{tree}')\n\
          git update-ref refs/heads/main \"$new\"",
     );
