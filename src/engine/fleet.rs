@@ -50,7 +50,7 @@ pub(super) fn repository(url: &str) -> String {
 }
 
 /// A branch's short name; none for `HEAD`, whatever that is.
-pub(super) fn branch(target_revision: &str) -> Option<String> {
+fn branch(target_revision: &str) -> Option<String> {
     let name = target_revision.strip_prefix("refs/heads/").unwrap_or(target_revision);
     Some(name.to_owned()).filter(|name| !name.is_empty() && name != "HEAD")
 }

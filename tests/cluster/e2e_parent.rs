@@ -72,11 +72,7 @@ pub(crate) async fn app_of_apps(scenario: &Scenario) -> Result<()> {
     let changed = shop.repository.developer.changed(&rollback.sha).await?;
     ensure!(changed == [DEFINITION], "the rollback changed {changed:?}");
     let after = shop.repository.developer.read(DEFINITION).await?;
-    ensure!(
-        after == before,
-        "the file is not what it was at last good:
-{after}"
-    );
+    ensure!(after == before, "the file is not what it was at last good:\n{after}");
     let named = format!("{NAMESPACE}/{}", parent.name);
     ensure!(rollback.trailer("Lastgood-Parent") == Some(&named), "in:\n{}", rollback.message);
     wait_last_good(&shop.app, &rollback.sha).await?;

@@ -8,7 +8,6 @@ use super::footprint::{Definition as Found, Footprint, defines, definitions, doc
 use super::history::History;
 use super::plan::{Request, Stop, commit_id};
 use super::shared::followed;
-use super::tree::Snapshot;
 use crate::engine::action::{Definition, Other, Refusal, Touched, Unchanged};
 use crate::engine::facts::Rendering;
 
@@ -46,22 +45,7 @@ pub(super) fn here(
         files.push(only(&found, definition, commit)?);
     }
     for source in unchanged {
-        let both = [commit_id(&source.good)?, commit_id(&source.bad)?];
-        let renderings = std::slice::from_ref(&source.rendering);
-        let own = followed(repo, &both, renderings)?;
-        let own = own.footprint().map_err(|error| refused(error.to_string()))?;
-        let history = History::new(repo, &own);
-        let content = |commit: Oid| -> Result<String, Trouble> {
-            if !history.has_commit(commit)? {
-                return Err(refused(format!("{commit}, which it was synced to, is not at hand")).into());
-            }
-            let tree = repo.find_commit(commit)?.tree_id();
-            Ok(Snapshot::of(repo, Some(tree), &own)?.digest(&own)?)
-        };
-        if content(both[0])? != content(both[1])? {
-            let why = "its specification changed, and its own files changed too";
-            return Err(refused(format!("{why} between {} and {}", source.good, source.bad)).into());
-        }
+        has_not_changed(repo, source)?;
     }
     notes.sort();
     notes.dedup();
@@ -73,6 +57,23 @@ pub(super) fn here(
         Footprint::new(if files.is_empty() { &none } else { files }).map_err(|e| refused(e.to_string()))
     };
     Ok(Here { whole: of(&files)?, at_bad: of(&at_bad)?, notes })
+}
+
+fn has_not_changed(repo: &Repository, source: &Unchanged) -> Result<(), Trouble> {
+    let (good, bad) = (commit_id(&source.good)?, commit_id(&source.bad)?);
+    let own = followed(repo, &[good, bad], std::slice::from_ref(&source.rendering))?;
+    let own = own.footprint().map_err(|error| refused(error.to_string()))?;
+    let mut history = History::new(repo, &own);
+    for commit in [good, bad] {
+        if !history.has_commit(commit)? {
+            return Err(refused(format!("{commit}, which it was synced to, is not at hand")).into());
+        }
+    }
+    if history.snapshot(good)? != history.snapshot(bad)? {
+        let why = "its specification changed, and its own files changed too";
+        return Err(refused(format!("{why} between {} and {}", source.good, source.bad)).into());
+    }
+    Ok(())
 }
 
 fn only(found: &[Found], definition: &Definition, at: Oid) -> Result<Vec<u8>, Stop> {
