@@ -276,7 +276,7 @@ impl Turn<'_> {
         }
         let strikes = policy.slos.iter().filter_map(|slo| match &slo.rule {
             Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => Some(strikes.of),
-            Rule::BurnRate(_) | Rule::Comparison(_) => None,
+            Rule::Comparison(_) => None,
         });
         let most = strikes.max().unwrap_or_default();
         let (to, step) = (analysis.baseline_at, policy.interval);

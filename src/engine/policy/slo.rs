@@ -22,15 +22,13 @@ pub struct Slo {
     /// For how long a query that gave values before the sync may give none, before that counts as a failure; none
     /// means for ever.
     pub fails_when_missing: Option<Duration>,
-    /// What it counts for in the score; none means that it convicts alone.
-    pub weight: Option<u32>,
 }
 
 impl Slo {
     /// An SLO that convicts alone, of a query that gives one series.
     pub fn new(name: impl Into<String>, query: Template, rule: Rule) -> Self {
         let (looks_back, series) = (Duration::ZERO, Series::Refuse);
-        Self { name: name.into(), query, looks_back, rule, series, fails_when_missing: None, weight: None }
+        Self { name: name.into(), query, looks_back, rule, series, fails_when_missing: None }
     }
 }
 
@@ -51,8 +49,6 @@ pub enum Rule {
         /// How many answers must be bad.
         strikes: Strikes,
     },
-    /// An error budget that is used up too fast.
-    BurnRate(BurnRate),
     /// Values worse than the application's own of the time before the sync.
     Comparison(Comparison),
 }

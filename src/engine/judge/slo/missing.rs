@@ -51,7 +51,6 @@ fn passing_before(case: &Case<'_>) -> u32 {
             // A period holds only series that had values.
             period.map_or(0, std::collections::BTreeMap::len)
         }
-        Rule::BurnRate(_) => 0,
     };
     u32::try_from(count).unwrap_or(u32::MAX)
 }

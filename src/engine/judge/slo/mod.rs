@@ -106,7 +106,6 @@ pub fn kept(slo: &Slo, policy: &Policy) -> usize {
         Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => strikes.of,
         // What lies before the end of the sync does not count, and an analysis takes twice its duration at most.
         Rule::Comparison(_) => rounds(policy.duration.saturating_mul(2)),
-        Rule::BurnRate(_) => 0,
     };
     own.max(missing) as usize
 }
@@ -157,7 +156,6 @@ fn judge_series(case: &Case<'_>, labels: &Labels) -> Finding {
             strikes::judge(&case.slo.rule, *strikes, before, case.counting(labels))
         }
         Rule::Comparison(comparison) => compared::judge(case, comparison, labels),
-        Rule::BurnRate(_) => Finding::Open("its rule is not known".to_owned()),
     }
 }
 
@@ -167,7 +165,7 @@ pub fn passes_at_first_sight(slo: &Slo, reading: &Reading) -> bool {
         rule @ (Rule::Threshold { .. } | Rule::Boolean { .. }) => {
             outcome(rule, reading) == super::Outcome::Pass
         }
-        Rule::Comparison(_) | Rule::BurnRate(_) => matches!(reading, Reading::Value(_)),
+        Rule::Comparison(_) => matches!(reading, Reading::Value(_)),
     }
 }
 
@@ -185,7 +183,7 @@ pub fn passes_again(
     }
     let again = |labels: &Labels, sample: &Sample| match &slo.rule {
         Rule::Comparison(_) => compared::is_usual(normal, labels, sample),
-        Rule::Threshold { .. } | Rule::Boolean { .. } | Rule::BurnRate(_) => {
+        Rule::Threshold { .. } | Rule::Boolean { .. } => {
             outcome(&slo.rule, &sample.reading) == super::Outcome::Pass
         }
     };

@@ -21,7 +21,7 @@ pub fn outcome(rule: &Rule, reading: &Reading) -> Outcome {
             0.0 => true_is_bad,
             _ => return Outcome::Inconclusive,
         },
-        Rule::BurnRate(_) | Rule::Comparison(_) => return Outcome::Inconclusive,
+        Rule::Comparison(_) => return Outcome::Inconclusive,
     };
     if good { Outcome::Pass } else { Outcome::Fail }
 }
@@ -106,7 +106,6 @@ pub fn wanted(rule: &Rule) -> String {
             Objective::Between { min, max } => format!("{} to {}", number(min), number(max)),
         },
         Rule::Boolean { true_is_bad, .. } => format!("{} is good", if *true_is_bad { "0" } else { "1" }),
-        Rule::BurnRate(rate) => format!("budget {}", number(rate.budget)),
         Rule::Comparison(comparison) => format!("within {} %", number(comparison.tolerance * 100.0)),
     }
 }
