@@ -12,11 +12,12 @@
 //! actions and the journal's entries. [`observe`] turns the outside into facts, [`act`] carries actions out and is safe to
 //! repeat, [`record`] keeps states and tells what happened, and [`run`] is the only place that connects them: it saves a
 //! state before it acts on it. [`policy`] reads what people ask for, [`replay`] lets the engine judge recorded
-//! history, and [`sandbox`] holds the stand-ins of `lastgood demo` and of the fast tests.
+//! history, [`audit`] checks what was recorded, and [`sandbox`] holds the stand-ins of `lastgood demo` and of the fast tests.
 //!
 //! What must always hold is listed in ARCHITECTURE.md, and as code in [`engine::laws`].
 
 pub mod act;
+pub mod audit;
 pub mod cli;
 pub mod cluster;
 pub mod engine;

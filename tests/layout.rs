@@ -11,7 +11,7 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
 /// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("engine", &[]),
     ("cluster", &[]),
     ("tls", &[]),
@@ -22,10 +22,14 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("policy", &["engine"]),
     ("sandbox", &["engine"]),
     ("replay", &["engine"]),
+    ("audit", &["engine", "record"]),
     ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy"]),
     (
         "cli",
-        &["engine", "cluster", "observe", "act", "record", "serve", "policy", "run", "sandbox", "replay"],
+        &[
+            "engine", "cluster", "observe", "act", "record", "serve", "policy", "run", "sandbox", "replay",
+            "audit",
+        ],
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod replay;
@@ -28,6 +29,8 @@ pub struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Shows the ledger, and finds out whether it is what it was when it was written.
+    Audit(audit::Audit),
     /// Checks policy files without a cluster; says what is wrong and where.
     Check(check::Check),
     /// Shows the main job on an embedded sandbox, with no cluster.
@@ -50,6 +53,7 @@ impl Cli {
     /// Carries the command out.
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Audit(audit) => audit.run(out),
             Command::Check(check) => check.run(out),
             Command::Demo(demo) => demo.run(out),
             Command::Replay(replay) => replay.run(out),

@@ -10,7 +10,7 @@ mod record;
 
 pub use digest::{Digest, canonical};
 pub use link::{Head, Link, LinkError, SCHEMA};
-pub use record::{Destination, PolicyUsed, Record, Recorder, Subject};
+pub use record::{Destination, PolicyUsed, Record, Recorder, Subject, path_of};
 
 /// Somewhere that a ledger is kept. All calls block.
 pub trait Ledger: Send + Sync {

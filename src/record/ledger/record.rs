@@ -107,9 +107,14 @@ impl Record {
 
     /// Where its file lies, from the ledger's root: `2026/01/31/ID.json`, by its day in UTC.
     pub fn path(&self) -> String {
-        let day = Offset::UTC.to_datetime(self.at).date();
-        format!("{:04}/{:02}/{:02}/{}.json", day.year(), day.month(), day.day(), self.id)
+        path_of(&self.id, self.at)
     }
+}
+
+/// Where the file of a record with this id and time lies.
+pub fn path_of(id: &str, at: Timestamp) -> String {
+    let day = Offset::UTC.to_datetime(at).date();
+    format!("{:04}/{:02}/{:02}/{id}.json", day.year(), day.month(), day.day())
 }
 
 #[cfg(test)]

@@ -1,0 +1,41 @@
+//! `lastgood audit`: what the ledger says, and whether it can be believed.
+
+mod list;
+mod output;
+mod select;
+mod show;
+mod source;
+mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+/// Arguments of `lastgood audit`.
+#[derive(Args, Debug)]
+pub struct Audit {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists records, oldest first.
+    List(list::List),
+    /// Shows one record with its evidence.
+    Show(show::Show),
+    /// Checks that nothing in the ledger was changed, removed or added by hand.
+    Verify(verify::Verify),
+}
+
+impl Audit {
+    /// Carries the command out.
+    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(list) => list.run(out),
+            Command::Show(show) => show.run(out),
+            Command::Verify(verify) => verify.run(out),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What came of verifying a ledger, for people and for programs.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::audit::chain::Chain;
+use crate::audit::{Code, Finding, Place};
+use crate::policy::mistake::printable;
+
+/// The form of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// For people.
+    Text,
+    /// One object for programs.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+}
+
+/// What came of it.
+pub(super) struct Outcome {
+    /// Where the ledger is.
+    pub(super) place: String,
+    /// The chain of each cluster.
+    pub(super) chains: Vec<Chain>,
+}
+
+impl Outcome {
+    /// Everything that is wrong.
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.chains.iter().flat_map(|chain| &chain.findings)
+    }
+}
+
+impl Form {
+    /// Writes the outcome in this form.
+    pub(super) fn write(self, outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text(outcome, out),
+            Self::Json => writeln!(out, "{:#}", json(outcome)),
+            Self::Sarif => writeln!(out, "{:#}", sarif(outcome)),
+        }
+    }
+}
+
+fn text(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
+    for finding in outcome.findings() {
+        writeln!(out, "{}", printable(&finding.to_string()))?;
+        writeln!(out, "  help: {}", finding.code.advice())?;
+    }
+    for chain in &outcome.chains {
+        let records = counted(chain.records, "record", "records");
+        writeln!(out, "{}: {records} of cluster {}", printable(&outcome.place), printable(&chain.cluster))?;
+        if let Some(head) = &chain.head {
+            writeln!(out, "head: {} {} {}", printable(&chain.cluster), head.sequence, head.hash)?;
+        }
+    }
+    match outcome.findings().count() {
+        0 => writeln!(out, "nothing is wrong"),
+        n => writeln!(out, "{}", counted(n, "finding", "findings")),
+    }
+}
+
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+fn json(outcome: &Outcome) -> Value {
+    let chain =
+        |chain: &Chain| json!({ "cluster": chain.cluster, "records": chain.records, "head": chain.head });
+    let finding = |finding: &Finding| {
+        json!({
+            "code": finding.code.word(),
+            "on": finding.on,
+            "message": finding.message,
+            "advice": finding.code.advice(),
+        })
+    };
+    json!({
+        "ledger": outcome.place,
+        "chains": outcome.chains.iter().map(chain).collect::<Vec<_>>(),
+        "findings": outcome.findings().map(finding).collect::<Vec<_>>(),
+    })
+}
+
+/// One run of the Static Analysis Results Interchange Format, version 2.1.0 (OASIS).
+fn sarif(outcome: &Outcome) -> Value {
+    let rule = |code: &Code| {
+        json!({
+            "id": code.word(),
+            "shortDescription": { "text": code.about() },
+            "fullDescription": { "text": code.about() },
+            "help": { "text": code.advice() },
+            "defaultConfiguration": { "level": "error" },
+        })
+    };
+    let result = |finding: &Finding| {
+        let location = match &finding.on {
+            Place::File(path) => json!({ "physicalLocation": { "artifactLocation": { "uri": path } } }),
+            Place::Chain(cluster) => {
+                json!({ "logicalLocations": [{ "name": cluster, "kind": "namespace" }] })
+            }
+        };
+        json!({
+            "ruleId": finding.code.word(),
+            "ruleIndex": Code::ALL.iter().position(|code| *code == finding.code),
+            "level": "error",
+            "message": { "text": format!("{}: {}\nhelp: {}", finding.on, finding.message, finding.code.advice()) },
+            "locations": [location],
+        })
+    };
+    json!({
+        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "lastgood",
+                "semanticVersion": env!("CARGO_PKG_VERSION"),
+                "rules": Code::ALL.iter().map(rule).collect::<Vec<_>>(),
+            }},
+            "results": outcome.findings().map(result).collect::<Vec<_>>(),
+        }],
+    })
+}
