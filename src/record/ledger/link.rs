@@ -45,6 +45,13 @@ pub enum LinkError {
     NotCanonical,
 }
 
+impl Head {
+    /// The head of a chain that ends with these bytes.
+    pub(crate) fn of(sequence: u64, bytes: &[u8]) -> Self {
+        Self { sequence, hash: Digest::of(bytes) }
+    }
+}
+
 impl Link {
     /// The link of this record after `head`, which is none for the first.
     pub fn after(head: Option<&Head>, record: &Record) -> Result<Self, serde_json::Error> {
@@ -75,7 +82,7 @@ impl Link {
 
     /// What the next link carries.
     pub fn head(&self) -> Result<Head, serde_json::Error> {
-        Ok(Head { sequence: self.sequence, hash: Digest::of(&self.bytes()?) })
+        Ok(Head::of(self.sequence, &self.bytes()?))
     }
 
     /// The hash of the record alone, wherever it stands in the chain: what a revert's commit carries.

@@ -4,11 +4,14 @@
 //! newest hash vouches for all of them. The hash of the record alone stands in the revert's commit message, so that the
 //! branch vouches for the ledger too.
 
+mod chain;
 mod digest;
+mod folder;
 mod link;
 mod record;
 
 pub use digest::{Digest, canonical};
+pub use folder::FolderLedger;
 pub use link::{Head, Link, LinkError, SCHEMA};
 pub use record::{Destination, PolicyUsed, Record, Recorder, Subject, path_of};
 
@@ -46,6 +49,14 @@ pub enum LedgerError {
         /// Which file.
         path: String,
         /// What is wrong with it.
+        why: String,
+    },
+    /// A record that no ledger can hold, a fault of whoever made it; nothing was added.
+    #[error("the record `{id}` cannot be kept in a ledger: {why}")]
+    Unfit {
+        /// Which one.
+        id: String,
+        /// Why not.
         why: String,
     },
 }
