@@ -30,7 +30,7 @@ use lastgood::engine::facts::{
     Revision, RolloutFacts, Source, SourceKind, SyncStatus, WorkloadFacts, WorkloadKind, WorkloadRef,
 };
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Rule, Slo,
+    GitRules, Mode, Objective, Part, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Rule, Slo,
     Strikes,
 };
 use lastgood::engine::template::Template;
@@ -116,6 +116,7 @@ fn deploy() -> (Vec<usize>, Vec<AppState>) {
                 let times = order.when.times(now);
                 let value = |at: &Timestamp| SloAnswer {
                     slo: "errors".into(),
+                    part: Part::Value,
                     series: BTreeMap::new(),
                     at: *at,
                     reading: Reading::Value(0.01),

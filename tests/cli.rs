@@ -25,7 +25,7 @@ fn path(path: &Path) -> &str {
 
 #[test]
 fn good_policies_pass_the_check() {
-    assert_eq!(lastgood(&["check", "config"]), (Some(0), "9 policies are valid\n".into(), String::new()));
+    assert_eq!(lastgood(&["check", "config"]), (Some(0), "10 policies are valid\n".into(), String::new()));
     let (code, out, _) = lastgood(&["check", "config/web.yaml", "config/worker.yaml"]);
     assert_eq!((code, out.as_str()), (Some(0), "2 policies are valid\n"));
     let (code, out, _) =
@@ -134,7 +134,7 @@ fn programs_get_one_object() {
     assert!(found.iter().all(|one| one["message"].is_string() && one["help"].is_string()), "{out}");
     let (code, out, _) = lastgood(&["check", "config", "--output", "json"]);
     let out: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &out["policies"], &out["found"]), (Some(0), &json!(9), &json!([])));
+    assert_eq!((code, &out["policies"], &out["found"]), (Some(0), &json!(10), &json!([])));
 }
 
 #[test]
@@ -187,6 +187,8 @@ fn prometheus() -> (tokio::runtime::Runtime, String) {
         let result = match asked["query"].as_str() {
             r#"sum(rate(a{app="shop"}[1m]))"# => vec![series("0.25")],
             r#"sum(rate(b{n="web"}[1m]))"# => vec![series("7")],
+            "avg(rate(e[60s]))" | "avg(rate(e[120s]))" => vec![series("0.05")],
+            "sum(increase(r[60s]))" => vec![series("600")],
             "several" => vec![series("1"), series("2")],
             _ => vec![],
         };
@@ -252,6 +254,33 @@ fn a_live_check_shows_what_each_query_returns() {
     );
     let (_, out) = check(&["--live", "--output", "json"]);
     assert!(out.contains("unreachable: Connection refused"), "{out}");
+}
+
+#[test]
+fn a_live_check_of_a_burn_rate_fills_in_each_window() {
+    let (_server, url) = prometheus();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.yaml");
+    let policy = format!(
+        "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: shop }}\nrollback: {{ mode: push }}\n\
+         prometheus: {{ url: '{url}' }}\nslos:\n\
+         - name: errors\n  query: 'avg(rate(e[{{{{ window }}}}]))'\n  burnRate:\n    objective: 99%\n    \
+         events: 'sum(increase(r[{{{{ window }}}}]))'\n    \
+         windows: [{{ factor: 10 }}, {{ long: 4m, short: 2m, factor: 3 }}]\n"
+    );
+    std::fs::write(&file, policy).unwrap();
+    let (code, out, err) = lastgood(&["check", "--live", path(&file)]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let shown = "FILE returns now:
+  errors [1m]  0.05 (less than 0.03): passes
+  errors [2m]  0.05 (less than 0.03): fails
+  errors [1m]  600 events
+  errors [2m]  no data: the query matched no series
+";
+    let out = out.replace(path(&file), "FILE");
+    assert!(out.contains(shown), "{out}");
+    // At the query that has none.
+    assert!(out.contains("warning[no-value-now]") && out.contains("--> FILE:10:13"), "{out}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use lastgood::engine::event::Event;
 use lastgood::engine::facts::{Gap, Reading};
 use lastgood::engine::judge::slo::{Case, SloJudgement, judge};
 use lastgood::engine::laws;
+use lastgood::engine::policy::Part;
 use lastgood::engine::samples::{Labels, Lines, Sample};
 use proptest::prelude::*;
 
@@ -117,7 +118,7 @@ proptest! {
         let lines = |samples: &[Sample]| {
             let mut lines = Lines::default();
             for one in samples {
-                lines.add(&Labels::new(), one.clone(), 2);
+                lines.add(Part::Value, &Labels::new(), one.clone(), 2);
             }
             lines
         };
@@ -137,7 +138,7 @@ proptest! {
         let mut after = Lines::default();
         for i in 0..count {
             let sample = Sample::new(Timestamp::from_second(i).unwrap(), Reading::Gap(Gap::clone(&gap)));
-            after.add(&Labels::new(), sample, 2);
+            after.add(Part::Value, &Labels::new(), sample, 2);
         }
         let judged = judge(&Case::new(&slo, &after, &after));
         prop_assert!(matches!(judged, SloJudgement::Open(_)), "{judged:?}");

@@ -31,6 +31,15 @@ fn a_bad_change(query: &str, at: f64) -> Option<f64> {
     }
 }
 
+/// One of fifty fails from five minutes past ten on; ten requests a second.
+fn burning(query: &str, at: f64) -> Option<f64> {
+    match query {
+        r#"avg_over_time(x{app="shop"}[60s])"# => Some(if at > TEN as f64 + 300.0 { 0.02 } else { 0.0002 }),
+        r#"sum_over_time(x{app="shop"}[60s])"# => Some(600.0),
+        _ => None,
+    }
+}
+
 struct Stage {
     dir: tempfile::TempDir,
     history: History,
@@ -112,6 +121,54 @@ fn one_sync_is_told_to_people_with_what_came_after() {
     assert!(lines.last().unwrap().trim().starts_with("5m"), "{out}");
     let (_, until, _) = stage.replay(&["--at", "2026-11-20T10:00:00Z", "--until-verdict"]);
     assert!(until.lines().last().unwrap().contains("=> degraded"), "{until}");
+}
+
+#[test]
+fn a_burn_rate_asks_for_its_short_window_and_for_the_events_beside_it() {
+    let stage = Stage { dir: tempfile::tempdir().unwrap(), history: serve(burning) };
+    stage.policy(&format!(
+        r#"apiVersion: lastgood.dev/v1alpha1
+application: {{ name: shop }}
+analysis: {{ duration: 10m }}
+prometheus: {{ url: "{}" }}
+slos:
+  - name: errors
+    query: avg_over_time(x{{app="{{{{ application }}}}"}}[{{{{ window }}}}])
+    burnRate:
+      objective: 99.9%
+      events: sum_over_time(x{{app="{{{{ application }}}}"}}[{{{{ window }}}}])
+rollback: {{ mode: dry-run }}
+"#,
+        stage.history.url
+    ));
+    let (code, out, err) =
+        stage.replay(&["--at", "2026-11-20T10:00:00Z", "--output", "json", "--plot", "p.svg"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let told = json(&out);
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.starts_with("slo `errors`: uses its error budget up "), "{out}");
+    assert_eq!(
+        (told["signals"][0]["newest"].as_f64(), told["verdict"].as_str()),
+        (Some(0.02), Some("degraded"))
+    );
+    let mut asked = stage.history.asked.lock().unwrap().clone();
+    asked.sort();
+    assert_eq!(
+        asked,
+        [
+            r#"query_range avg_over_time(x{app="shop"}[60s])"#,
+            r#"query_range sum_over_time(x{app="shop"}[60s])"#
+        ]
+    );
+    let plot = std::fs::read_to_string(stage.file("p.svg")).unwrap();
+    assert!(plot.contains("less than 0.0144") && !plot.contains(">600<"), "{plot}");
+    let (_, text, _) = stage.replay(&["--at", "2026-11-20T10:00:00Z"]);
+    assert!(text.contains("errors (less than 0.0144)"), "{text}");
+    assert!(text.contains("  0.0002, 600 events\n") && text.contains("  0.02 !, 600 events\n"), "{text}");
+    assert!(text.contains("  errors  241 values, 0.0002 to 0.0002, median 0.0002\n"), "{text}");
+    let hour = ["--from", "2026-11-20T08:00:00Z", "--to", "2026-11-20T09:30:00Z", "--every", "15m"];
+    let (_, quiet, _) = stage.replay(&hour);
+    assert!(quiet.contains("healthy           7   100.00 %"), "{quiet}");
 }
 
 #[test]

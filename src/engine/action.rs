@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{AppKey, Origin, Rendering, Revision};
 use super::forge::{ProposedPart, WithdrawOrder};
-use super::policy::{RevertRules, Series};
+use super::policy::{Part, RevertRules, Series};
 pub use super::refusal::Refusal;
 
 /// One thing to do for one application.
@@ -87,6 +87,9 @@ pub struct Round {
 pub struct SloQuery {
     /// The SLO's name in the policy.
     pub slo: String,
+    /// What of it is asked for.
+    #[serde(default, skip_serializing_if = "Part::is_value")]
+    pub part: Part,
     /// What several series in the answer mean.
     pub series: Series,
     /// The `PromQL`, placeholders filled in.

@@ -32,7 +32,7 @@ pub struct Seen {
     pub application: Option<Box<ApplicationFacts>>,
     /// Its workloads.
     pub rollout: Option<RolloutFacts>,
-    /// What the comparisons of the analysis compare with, by SLO: long, and easily asked for again.
+    /// The time before the analysis as statistics need it, by SLO: long, and easily asked for again.
     pub past: BTreeMap<String, Past>,
 }
 
@@ -297,7 +297,7 @@ pub struct Bad {
     pub degraded_at: Timestamp,
     /// Why.
     pub breaches: Vec<Breach>,
-    /// What was usual where a comparison failed, by SLO.
+    /// By what a recovery is known where statistics convicted, by SLO.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub normal: BTreeMap<String, Normal>,
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::action::{Relation, RevertOutcome, Round, SloQuery};
 use super::facts::{ApplicationFacts, HistoryEntry, Reading, RolloutFacts};
 use super::forge::PullRequest;
+use super::policy::Part;
 use super::samples::Labels;
 
 /// Something that happened.
@@ -55,6 +56,8 @@ pub enum Event {
 pub struct SloAnswer {
     /// The SLO's name in the policy.
     pub slo: String,
+    /// What of it was asked for.
+    pub part: Part,
     /// The labels of the series, where each is judged by itself; none where there is none, or can be only one.
     pub series: Labels,
     /// The time that the value is of.
@@ -66,7 +69,7 @@ pub struct SloAnswer {
 impl SloAnswer {
     /// What a query gave at a time.
     pub fn new(query: &SloQuery, at: Timestamp, reading: Reading) -> Self {
-        Self { slo: query.slo.clone(), series: Labels::new(), at, reading }
+        Self { slo: query.slo.clone(), part: query.part, series: Labels::new(), at, reading }
     }
 
     /// What a query gave for one of several series.

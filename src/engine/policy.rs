@@ -9,7 +9,7 @@ use super::forge::{ForgeRules, ProposalRules};
 
 mod slo;
 
-pub use slo::{BurnRate, Comparison, Objective, Rule, Series, Slo, Strikes, Windows, Worse};
+pub use slo::{BurnRate, Comparison, Objective, Part, Rule, Series, Slo, Strikes, Windows, Worse};
 
 /// The rules that hold for an application.
 #[derive(Clone, Debug, PartialEq)]

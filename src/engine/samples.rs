@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Gap, Reading};
+use super::policy::Part;
 
 /// One reading, and the time that it is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,14 +108,16 @@ pub type Labels = BTreeMap<String, String>;
 /// Series of one SLO that are judged; more of them are a query that forgot to aggregate.
 pub const SERIES_MAX: usize = 20;
 
-/// What was read for one SLO: a line for each series, and one without labels for what is known of none.
+/// What was read for one SLO: a line for each part and series, and one without labels for what is known of none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Saved>", into = "Vec<Saved>")]
-pub struct Lines(BTreeMap<Labels, Line>);
+pub struct Lines(BTreeMap<(Part, Labels), Line>);
 
 /// A line as it is saved.
 #[derive(Clone, Serialize, Deserialize)]
 struct Saved {
+    #[serde(default, skip_serializing_if = "Part::is_value")]
+    part: Part,
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     series: Labels,
     #[serde(default)]
@@ -123,13 +126,13 @@ struct Saved {
 
 impl From<Vec<Saved>> for Lines {
     fn from(saved: Vec<Saved>) -> Self {
-        Self(saved.into_iter().map(|saved| (saved.series, saved.samples)).collect())
+        Self(saved.into_iter().map(|saved| ((saved.part, saved.series), saved.samples)).collect())
     }
 }
 
 impl From<Lines> for Vec<Saved> {
     fn from(lines: Lines) -> Self {
-        lines.0.into_iter().map(|(series, samples)| Saved { series, samples }).collect()
+        lines.0.into_iter().map(|((part, series), samples)| Saved { part, series, samples }).collect()
     }
 }
 
@@ -140,22 +143,25 @@ impl Lines {
     }
 
     /// Adds a sample to a series and keeps the newest `most` of it; a series too many is left out.
-    pub fn add(&mut self, series: &Labels, sample: Sample, most: usize) {
-        if let Some(line) = self.0.get_mut(series) {
-            line.add(sample, most);
-        } else if self.0.len() <= SERIES_MAX {
-            self.0.entry(series.clone()).or_default().add(sample, most);
+    pub fn add(&mut self, part: Part, series: &Labels, sample: Sample, most: usize) {
+        let of_part = self.0.keys().filter(|(other, _)| *other == part).count();
+        match self.0.get_mut(&(part, series.clone())) {
+            Some(line) => line.add(sample, most),
+            None if of_part <= SERIES_MAX => {
+                self.0.entry((part, series.clone())).or_default().add(sample, most);
+            }
+            None => {}
         }
     }
 
-    /// Each series with its line.
-    pub fn iter(&self) -> impl Iterator<Item = (&Labels, &Line)> {
-        self.0.iter()
+    /// Each series of a part with its line.
+    pub fn of(&self, part: Part) -> impl Iterator<Item = (&Labels, &Line)> {
+        self.0.iter().filter(move |((other, _), _)| *other == part).map(|((_, series), line)| (series, line))
     }
 
-    /// The line of one series.
-    pub fn line(&self, series: &Labels) -> Option<&Line> {
-        self.0.get(series)
+    /// The line of one series of a part.
+    pub fn line(&self, part: Part, series: &Labels) -> Option<&Line> {
+        self.of(part).find(|(labels, _)| *labels == series).map(|(_, line)| line)
     }
 
     /// Whether there is nothing yet, or something that may be answered when asked again.
@@ -209,16 +215,19 @@ mod tests {
     #[test]
     fn lines_are_saved_in_few_bytes_and_read_again() {
         let mut lines = Lines::default();
-        lines.add(&Labels::new(), Sample::new(at(1_700_000_000), Reading::Value(0.25)), 9);
+        lines.add(Part::Value, &Labels::new(), Sample::new(at(1_700_000_000), Reading::Value(0.25)), 9);
         lines.add(
+            Part::Value,
             &Labels::from([("pod".into(), "a".into())]),
             Sample::new(at(2), Reading::Gap(Gap::SeveralSeries(3))),
             9,
         );
+        let minute = Part::Ratio(std::time::Duration::from_secs(60));
+        lines.add(minute, &Labels::new(), Sample::new(at(3), Reading::Value(0.5)), 9);
         let saved = serde_json::to_string(&lines).unwrap();
         assert_eq!(
             saved,
-            r#"[{"samples":[[1700000000000,0.25]]},{"series":{"pod":"a"},"samples":[[2000,{"severalSeries":3}]]}]"#
+            r#"[{"samples":[[1700000000000,0.25]]},{"series":{"pod":"a"},"samples":[[2000,{"severalSeries":3}]]},{"part":{"ratio":{"secs":60,"nanos":0}},"samples":[[3000,0.5]]}]"#
         );
         assert_eq!(serde_json::from_str::<Lines>(&saved).unwrap(), lines);
     }

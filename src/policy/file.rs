@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::burn_rate::{BurnRate, Windows};
 use super::duration::Span;
 use super::share::Share;
 pub use super::words::{
@@ -113,10 +114,10 @@ pub struct Analysis {
     /// How long after the sync began what SLO queries give does not count: from then on the whole of what a query looks back
     /// on must lie; `0s` by default, with which every value counts.
     pub warm_up: Span,
-    /// How much of the time before the sync comparisons look at; `1h` by default.
+    /// How much of the time before the sync comparisons and burn rates look at; `1h` by default.
     pub baseline: Span,
-    /// How often, at most, the analysis of a change that changed nothing may convict by comparisons, all of them and all
-    /// looks together; `0.1%` by default.
+    /// How often, at most, the analysis of a change that changed nothing may convict by comparisons and burn rates, all of
+    /// them and all looks together; `0.1%` by default.
     pub false_rollback_rate: Share,
 }
 
@@ -205,7 +206,8 @@ fn one_minute() -> Span {
     Span::secs(60)
 }
 
-/// One query with its rule: limits (`max`, `min`), an answer that is bad (`trueIs`), or a comparison with the time before.
+/// One query with its rule: limits (`max`, `min`), an answer that is bad (`trueIs`), a comparison with the time before, or an
+/// error budget (`burnRate`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slo {
@@ -226,6 +228,9 @@ pub struct Slo {
     /// How it may differ from the application's own past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// How fast its error budget may be used up; the query gives the share of events within `[{{ window }}]` that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burn_rate: Option<BurnRate>,
     /// Convicts where the query gave values before the sync and has given none for so long; without this, missing data convicts
     /// nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@
 //! One file holds one policy; the file's name without its ending is the policy's name. A policy that comes out of here is
 //! valid: nothing downstream checks it again.
 
+pub mod burn_rate;
 pub mod check;
 pub mod code;
 mod draft;

@@ -39,6 +39,7 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                     max: (more % 2 == 1 || more % 3 == 0).then_some(a.max(b)),
                     true_is: None,
                     comparison: None,
+                    burn_rate: None,
                     fail_after_missing: None,
                     failures: Some(failures),
                     of: Some(failures + more),

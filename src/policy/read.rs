@@ -181,7 +181,15 @@ fn slo(slo: &file::Slo, file: &PolicyFile) -> Result<Slo, String> {
     let query = Template::parse(&slo.query).map_err(|error| error.to_string())?;
     let (failures, of) = slo.strikes();
     let strikes = Strikes { failures, of };
-    if let (None, None, None, Some(comparison)) = (slo.min, slo.max, slo.true_is, &slo.comparison) {
+    if let (None, None, None, None, Some(rule)) =
+        (slo.min, slo.max, slo.true_is, &slo.comparison, &slo.burn_rate)
+    {
+        let rule = Rule::BurnRate(rule.rule()?);
+        return Ok(Slo { looks_back, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) });
+    }
+    if let (None, None, None, Some(comparison), None) =
+        (slo.min, slo.max, slo.true_is, &slo.comparison, &slo.burn_rate)
+    {
         let rule = Rule::Comparison(Comparison {
             worse: match comparison.worse {
                 file::Worse::Increase => Worse::Increase,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use super::burn_rate;
 use super::check::{Report, Step, keys, short_text};
-use super::file::{Comparison, PolicyFile, Slo};
+use super::file::{BurnRate, Comparison, PolicyFile, Slo};
 use super::mistake::suggestion;
 use super::promql::{QUERY_CHARS_MAX, Query, advice};
 use crate::engine::judge::slo::KEPT_MAX;
@@ -43,11 +44,13 @@ pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
         }
         one_rule(slo, &at, report);
         missing(slo, file, &at("failAfterMissing"), report);
-        match &slo.comparison {
-            Some(rule) => comparison(slo, rule, file, &at, report),
-            None => strikes(slo, file, &at, report),
+        match (&slo.comparison, &slo.burn_rate) {
+            (Some(rule), _) => comparison(slo, rule, file, &at, report),
+            (None, Some(rule)) => budget(slo, rule, file, &at, report),
+            (None, None) => strikes(slo, file, &at, report),
         }
-        let query = query(slo, file, &at("query"), report);
+        let window = slo.burn_rate.as_ref().map(BurnRate::window);
+        let query = query(&slo.query, window, file, &at("query"), report);
         limits(slo, query.as_ref(), &at, report);
     }
 }
@@ -67,11 +70,12 @@ fn one_rule(slo: &Slo, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
         (limit, slo.min.is_some() || slo.max.is_some()),
         ("trueIs", slo.true_is.is_some()),
         ("comparison", slo.comparison.is_some()),
+        ("burnRate", slo.burn_rate.is_some()),
     ];
     let given: Vec<&str> = rules.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
     match given.as_slice() {
         [] => {
-            let help = "add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1; `comparison:` with the time before";
+            let help = "add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1; `comparison:` with the time before; `burnRate:` for an error budget";
             report.add(&at("query"), format!("the slo `{}` has no limit", slo.name), help);
         }
         [first, second, ..] => {
@@ -92,21 +96,8 @@ fn comparison(
     at: &impl Fn(&str) -> Vec<Step>,
     report: &mut Report,
 ) {
-    let inside = |field: &str| {
-        let mut path = at("comparison");
-        path.push(Step::Key(field.to_owned()));
-        path
-    };
-    for (field, given) in [("failures", slo.failures), ("of", slo.of)] {
-        if given.is_some() {
-            let message = format!("`{field}` has no meaning for a comparison");
-            report.add(
-                &at(field),
-                message,
-                "how much evidence is enough follows from `analysis.falseRollbackRate`",
-            );
-        }
-    }
+    let inside = |field: &str| within(at("comparison"), field);
+    no_strikes(slo, "comparison", at, report);
     if !(0.0..=TOLERANCE_MAX).contains(&rule.tolerance.0) {
         let message = format!("a tolerance of {} is none", rule.tolerance);
         report.add(&inside("tolerance"), message, "a share of the usual value, such as `25%`");
@@ -137,35 +128,68 @@ fn comparison(
             format!("at most {ALSO_MAX}"),
         );
     }
-    let interval = file.analysis.interval.0;
-    let rounds = |time: Duration| time.as_millis() / interval.as_millis().max(1);
-    let (of, help) = (inside("worse"), "lengthen `analysis.interval`");
-    if rounds(file.analysis.baseline.0) > u128::from(BASELINE_ROUNDS_MAX) {
-        let message = format!(
-            "the baseline ({}) has more than {BASELINE_ROUNDS_MAX} measurements",
-            file.analysis.baseline
-        );
-        report.add(&of, message, help);
-    } else if rounds(analysis.saturating_mul(2)) > u128::from(KEPT_MAX - 2) {
-        let message = format!(
-            "an analysis can have more than {KEPT_MAX} measurements, which are kept for a comparison"
-        );
-        report.add(&of, message, help);
+    rounds(file, &inside("worse"), report);
+}
+
+fn budget(
+    slo: &Slo,
+    rule: &BurnRate,
+    file: &PolicyFile,
+    at: &impl Fn(&str) -> Vec<Step>,
+    report: &mut Report,
+) {
+    let inside = |field: &str| within(at("burnRate"), field);
+    no_strikes(slo, "burn rate", at, report);
+    burn_rate::check(rule, file, &inside, report);
+    if let Some(events) = &rule.events {
+        query(events, Some(rule.window()), file, &inside("events"), report);
+    }
+    rounds(file, &inside("objective"), report);
+}
+
+fn within(mut path: Vec<Step>, field: &str) -> Vec<Step> {
+    path.push(Step::Key(field.to_owned()));
+    path
+}
+
+/// Counts of failures are for rules that judge each measurement by itself.
+fn no_strikes(slo: &Slo, what: &str, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
+    for (field, given) in [("failures", slo.failures), ("of", slo.of)] {
+        if given.is_some() {
+            let message = format!("`{field}` has no meaning for a {what}");
+            let help = "how much evidence is enough follows from `analysis.falseRollbackRate`";
+            report.add(&at(field), message, help);
+        }
     }
 }
 
-/// How far back a checked query looks by itself.
+/// Whether what statistics look at is within the limits.
+fn rounds(file: &PolicyFile, path: &[Step], report: &mut Report) {
+    let (interval, help) = (file.analysis.interval.0, "lengthen `analysis.interval`");
+    let rounds = |time: Duration| time.as_millis() / interval.as_millis().max(1);
+    if rounds(file.analysis.baseline.0) > u128::from(BASELINE_ROUNDS_MAX) {
+        let baseline = file.analysis.baseline;
+        let message = format!("the baseline ({baseline}) has more than {BASELINE_ROUNDS_MAX} measurements");
+        report.add(path, message, help);
+    } else if rounds(file.analysis.duration.0.saturating_mul(2)) > u128::from(KEPT_MAX - 2) {
+        let message =
+            format!("an analysis can have more than {KEPT_MAX} measurements, which are kept for statistics");
+        report.add(path, message, help);
+    }
+}
+
+/// How far back a checked query looks by itself; not at all where its windows are filled in.
 pub(super) fn looks_back(slo: &Slo, file: &PolicyFile) -> Duration {
-    let rendered = Template::parse(&slo.query).ok().and_then(|template| filled(&template, file));
+    let rendered = Template::parse(&slo.query).ok().and_then(|template| filled(&template, file, None));
     let query = rendered.and_then(|text| Query::parse(&text).ok());
     query.map_or(Duration::ZERO, |query| query.looks_back(file.analysis.duration.0))
 }
 
 /// The query with samples in place of what is known only later.
-fn filled(template: &Template, file: &PolicyFile) -> Option<String> {
+pub(super) fn filled(template: &Template, file: &PolicyFile, window: Option<Duration>) -> Option<String> {
     let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
     values.extend(file.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    template.render(&values, None).ok()
+    template.render(&values, window).ok()
 }
 
 fn strikes(slo: &Slo, file: &PolicyFile, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
@@ -190,24 +214,29 @@ fn strikes(slo: &Slo, file: &PolicyFile, at: &impl Fn(&str) -> Vec<Step>, report
     }
 }
 
-/// Checks the query; what comes out parses.
-fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Option<Query> {
-    if slo.query.trim().is_empty() {
+/// Checks a query, in which `window` is filled in; what comes out parses.
+fn query(
+    text: &str,
+    window: Option<Duration>,
+    file: &PolicyFile,
+    path: &[Step],
+    report: &mut Report,
+) -> Option<Query> {
+    if text.trim().is_empty() {
         report.add(path, "the query is empty", "");
         return None;
     }
-    let template = match Template::parse(&slo.query) {
+    let template = match Template::parse(text) {
         Ok(template) => template,
         Err(error) => {
-            let last =
-                slo.query.rfind("{{").and_then(|at| slo.query.get(at..)?.lines().next()).unwrap_or("{{");
+            let last = text.rfind("{{").and_then(|at| text.get(at..)?.lines().next()).unwrap_or("{{");
             let (needle, help) = match &error {
                 TemplateError::Unclosed => (last.to_owned(), "close it with `}}`"),
-                TemplateError::BadName(name) => (placeholder(&slo.query, name), ""),
-                TemplateError::NoRange => (placeholder(&slo.query, WINDOW), "write `[{{ window }}]`"),
+                TemplateError::BadName(name) => (placeholder(text, name), ""),
+                TemplateError::NoRange => (placeholder(text, WINDOW), "write `[{{ window }}]`"),
                 TemplateError::NotQuoted(name) => {
                     let help = "put it between double quotes, where no value can change the query's meaning";
-                    (placeholder(&slo.query, name), help)
+                    (placeholder(text, name), help)
                 }
             };
             report.add_query(path, Some(&needle), error.to_string(), help);
@@ -218,7 +247,7 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     known.extend(file.variables.keys().map(String::as_str));
     let unknown: BTreeSet<&str> = template.names().filter(|name| !known.contains(name)).collect();
     for name in &unknown {
-        let needle = placeholder(&slo.query, name);
+        let needle = placeholder(text, name);
         report.add_query(
             path,
             Some(&needle),
@@ -229,20 +258,25 @@ fn query(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) -> Op
     if !unknown.is_empty() {
         return None;
     }
-    if template.has_window() {
-        let needle = placeholder(&slo.query, WINDOW);
+    if window.is_none() && template.has_window() {
+        let needle = placeholder(text, WINDOW);
         let message = "the slo has no windows to fill in";
         report.add_query(path, Some(&needle), message.to_owned(), "write a duration, such as `[1m]`");
         return None;
     }
-    let text = filled(&template, file)?;
+    if window.is_some() && !template.has_window() {
+        let message = "the query does not look back over `{{ window }}`, which a burn rate fills in";
+        report.add_query(path, None, message.to_owned(), "write `[{{ window }}]` in place of each `[…]`");
+        return None;
+    }
+    let text = filled(&template, file, window)?;
     if text.chars().count() > QUERY_CHARS_MAX {
         report.add(path, "the query is too long", format!("at most {QUERY_CHARS_MAX} characters"));
         return None;
     }
     match Query::parse(&text) {
         Ok(query) => {
-            sense(&query, file, path, report);
+            sense(&query, window, file, path, report);
             Some(query)
         }
         Err(words) => {
@@ -269,14 +303,17 @@ fn placeholder(query: &str, name: &str) -> String {
     found.map_or_else(|| "{{".to_owned(), |(inner, _)| format!("{{{{{inner}}}}}"))
 }
 
-fn sense(query: &Query, file: &PolicyFile, path: &[Step], report: &mut Report) {
+fn sense(query: &Query, window: Option<Duration>, file: &PolicyFile, path: &[Step], report: &mut Report) {
     if let Some(what) = query.not_a_number() {
         let message = format!("the query gives {what} where one number is wanted");
         report.add_query(path, None, message, "wrap it, for example in `rate(…)`");
     }
     let analysis = file.analysis.duration;
     let back = query.looks_back(analysis.0);
-    if back > analysis.0 {
+    if window.is_some_and(|window| window != back) {
+        let message = "the query looks back over something else beside `{{ window }}`, so what it gives cannot be added up";
+        report.add_query(path, None, message.to_owned(), "write `[{{ window }}]` in place of each `[…]`");
+    } else if back > analysis.0 {
         let back = format_duration(back);
         let message = format!(
             "the query looks back {back}, longer than the analysis ({analysis}): it would mostly measure the time before the change"

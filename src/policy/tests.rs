@@ -1,9 +1,10 @@
 //! Each mistake with what a person is told about it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::read;
-use crate::engine::policy::{Objective, Rule, Strikes};
+use crate::engine::policy::{BurnRate, Objective, Rule, Strikes, Windows};
 
 /// A good policy up to its `slos`.
 const HEAD: &str = "apiVersion: lastgood.dev/v1alpha1
@@ -245,7 +246,7 @@ fn slos_and_their_counts() {
     check_lines(
         &slo("of: 4"),
         &[
-            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1; `comparison:` with the time before",
+            "p:6:23: the slo `a` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1; `comparison:` with the time before; `burnRate:` for an error budget",
         ],
     );
     check_lines(&slo("trueIs: bad"), &[]);
@@ -318,6 +319,107 @@ fn comparisons() {
             "p:4:59: `10s` is too short; at least 1m",
         ],
     );
+}
+
+#[test]
+fn burn_rates() {
+    let slo = |query: &str, rule: &str| {
+        format!(
+            "prometheus: {{ url: http://p }}\nslos:\n  - name: a\n    query: {query}\n    burnRate: {{ {rule} }}"
+        )
+    };
+    let share = "sum(rate(e[{{ window }}])) / sum(rate(r[{{ window }}]))";
+    check_lines(&slo(share, "objective: 99.9%"), &[]);
+    check_lines(
+        &slo(
+            share,
+            "objective: 0.99, events: 'sum(increase(r[{{ window }}]))', minimumErrors: 9, windows: [{ long: 4m, short: 30s, factor: 6 }, { factor: 20 }]",
+        ),
+        &[],
+    );
+    let objective =
+        |given: &str, expected: &str| check_lines(&slo(share, &format!("objective: {given}")), &[expected]);
+    objective(
+        "100%",
+        "p:8:28: an objective of 100 % leaves no error budget: a single failed event would use it up; leave room, as in `99.9%`",
+    );
+    objective(
+        "1",
+        "p:8:28: an objective of 100 % leaves no error budget: a single failed event would use it up; leave room, as in `99.9%`",
+    );
+    objective("99.9", "p:8:28: an objective of 9990% is none; as a share, such as `99.9%`");
+    objective("0", "p:8:28: an objective of 0% cannot be missed; more than 0, such as `99.9%`");
+    objective("-5%", "p:8:28: an objective of -5% cannot be missed; more than 0, such as `99.9%`");
+    check_lines(
+        &slo("sum(rate(e[1m])) / sum(rate(r[1m]))", "objective: 99%, events: 'sum(increase(r[1m]))'"),
+        &[
+            "p:7:12: the query does not look back over `{{ window }}`, which a burn rate fills in; write `[{{ window }}]` in place of each `[…]`",
+            "p:8:41: the query does not look back over `{{ window }}`, which a burn rate fills in; write `[{{ window }}]` in place of each `[…]`",
+        ],
+    );
+    check_lines(
+        &slo("max_over_time(a[5m]) / sum(rate(r[{{ window }}]))", "objective: 99%"),
+        &[
+            "p:7:12: the query looks back over something else beside `{{ window }}`, so what it gives cannot be added up; write `[{{ window }}]` in place of each `[…]`",
+        ],
+    );
+    check_lines(
+        &slo("sum(rate(e[{{ window }}])", "objective: 99%, events: 'sum(increase(r{a=b}[{{ window }}]))'"),
+        &[
+            "p:7:12: broken PromQL: unclosed left parenthesis",
+            "p:8:41: broken PromQL: unexpected identifier 'b' in label matching, expected string; put the value between quotes, as in `code=\"500\"`",
+        ],
+    );
+    check_lines(
+        &slo(
+            share,
+            "objective: 99%, minimumErrors: 3, windows: [{ long: 1m, short: 1m, factor: 0 }, { long: 10m, short: 0s, factor: 200 }]",
+        ),
+        &[
+            "p:8:48: without `events` errors are not counted; add `events:`, such as `sum(increase(http_requests_total[{{ window }}]))`",
+            "p:8:69: the long window (1m) is no longer than the short one (1m); several times as long, such as `5m` and `1m`",
+            "p:8:92: a factor of 0 is none; more than 0, such as `14.4`",
+            "p:8:105: the long window (10m) is longer than the analysis (5m), and only what lies after the sync counts; shorten it, or lengthen `analysis.duration`",
+            "p:8:117: the short window takes no time; at least four scrapes, such as `1m`",
+            "p:8:129: more than every event would have to fail: 200 times the error budget of 1% is 200%; at most `100`",
+        ],
+    );
+    check_lines(
+        &slo(
+            share,
+            "objective: 99%, events: 'sum(increase(r[{{ window }}]))', minimumErrors: 0, windows: []",
+        ),
+        &[
+            "p:8:90: no failed event convicts nobody; at least 1",
+            "p:8:102: there are no windows: nothing could convict; leave it out for one pair",
+        ],
+    );
+    check_lines(
+        &(slo(share, "objective: 99%") + "\n    max: 0.1\n    of: 3"),
+        &[
+            "p:8:15: the slo `a` has two rules, `max` and `burnRate`; give one; a query may stand in two slos",
+            "p:10:9: `of` has no meaning for a burn rate; how much evidence is enough follows from `analysis.falseRollbackRate`",
+        ],
+    );
+    check_lines(
+        &format!("analysis: {{ duration: 3m }}\n{}", slo(share, "objective: 99%")),
+        &[
+            "p:9:15: the long window (5m) is longer than the analysis (3m), and only what lies after the sync counts; shorten it, or lengthen `analysis.duration`",
+        ],
+    );
+    check_lines(&slo(share, "windows: [{ factor: 3 }]"), &["p:8:17: `objective` is missing"]);
+}
+
+#[test]
+fn an_error_budget_becomes_a_rule() {
+    let text = format!(
+        "{HEAD}prometheus: {{ url: http://p }}\nslos:\n  - name: a\n    query: 'x[{{{{ window }}}}]'\n    burnRate: {{ objective: 99.9% }}\n"
+    );
+    let text = text.replace("'x[", "'rate(x[").replace("}]'", "}])'");
+    let rule = read("p", text.as_bytes()).unwrap().policy.slos[0].rule.clone();
+    let pair = Windows { long: Duration::from_secs(300), short: Duration::from_secs(60), factor: 14.4 };
+    let expected = BurnRate { budget: 0.001, events: None, minimum_errors: 5, windows: vec![pair] };
+    assert_eq!(rule, Rule::BurnRate(expected));
 }
 
 #[test]
@@ -532,6 +634,7 @@ fn the_samples_are_valid() {
     assert_eq!(
         names,
         [
+            "burn-rate",
             "comparison",
             "dry-run",
             "group",

@@ -6,7 +6,7 @@ use super::rehearse::{Look, Rehearsal};
 use crate::engine::facts::Reading;
 use crate::engine::judge::Verdict;
 use crate::engine::judge::slo::number;
-use crate::engine::policy::{Objective, Policy, Rule, Slo};
+use crate::engine::policy::{Objective, Part, Policy, Rule, Slo};
 
 const WIDTH: f64 = 900.0;
 /// Height of the title above all panels, and of one panel with its own title and its times.
@@ -52,8 +52,9 @@ pub fn svg(policy: &Policy, rehearsal: &Rehearsal, after: &[Look]) -> String {
     for (i, slo) in policy.slos.iter().enumerate() {
         let top = HEAD + PANEL * f64::from(u32::try_from(i).unwrap_or(u32::MAX));
         out.push_str(&format!("<g transform=\"translate(0 {top})\">\n"));
-        let of_slo = looks.iter().filter(|look| look.answer.slo == slo.name).copied();
-        panel(&mut out, slo, rehearsal, span, &of_slo.collect::<Vec<_>>());
+        let main = slo.main_part();
+        let of_slo = looks.iter().filter(|look| look.answer.slo == slo.name && look.answer.part == main);
+        panel(&mut out, slo, rehearsal, span, &of_slo.copied().collect::<Vec<_>>());
         out.push_str("</g>\n");
     }
     out.push_str("</svg>\n");
@@ -95,8 +96,12 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     (to.as_millisecond() - from.as_millisecond()) as f64 / 1000.0
 }
 
-fn limits(rule: &Rule) -> Vec<(f64, &'static str)> {
-    let Rule::Threshold { objective, .. } = rule else { return Vec::new() };
+fn limits(slo: &Slo) -> Vec<(f64, &'static str)> {
+    let objective = match (&slo.rule, slo.main_part()) {
+        (Rule::Threshold { objective, .. }, _) => objective,
+        (Rule::BurnRate(rule), Part::Ratio(window)) => return vec![(rule.limit(window), "less than")],
+        (Rule::Boolean { .. } | Rule::Comparison(_) | Rule::BurnRate(_), _) => return Vec::new(),
+    };
     match *objective {
         Objective::Max(max) => vec![(max, "at most")],
         Objective::Min(min) => vec![(min, "at least")],
@@ -125,7 +130,7 @@ impl Scale {
 }
 
 fn panel(out: &mut String, slo: &Slo, rehearsal: &Rehearsal, span: (Timestamp, Timestamp), looks: &[&Look]) {
-    let limits = limits(&slo.rule);
+    let limits = limits(slo);
     let value = |look: &Look| match look.answer.reading {
         Reading::Value(value) => Some(value),
         Reading::Gap(_) => None,

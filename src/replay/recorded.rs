@@ -187,9 +187,10 @@ impl Kept {
             Self::Value(value) => one(Reading::Value(*value)),
             Self::NoData => one(Reading::Gap(Gap::NoData)),
             // Their time is that of the answer, and their name that of whoever asked first.
-            Self::Whole(answers) => {
-                answers.iter().map(|answer| SloAnswer { slo: query.slo.clone(), ..answer.clone() }).collect()
-            }
+            Self::Whole(answers) => answers
+                .iter()
+                .map(|answer| SloAnswer { slo: query.slo.clone(), part: query.part, ..answer.clone() })
+                .collect(),
         }
     }
 }
@@ -242,7 +243,7 @@ mod tests {
     use super::*;
     use crate::engine::facts::AppKey;
     use crate::engine::fixture::at;
-    use crate::engine::policy::Series;
+    use crate::engine::policy::{Part, Series};
     use crate::engine::samples::Labels;
     use crate::replay::fixture::policy;
 
@@ -269,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_long_stretch_is_cut_into_pieces_without_a_seam() {
-        let query = SloQuery { slo: "up".into(), series: Series::Refuse, promql: "up".into() };
+        let query =
+            SloQuery { slo: "up".into(), part: Part::Value, series: Series::Refuse, promql: "up".into() };
         let stretch = Stretch { query, from: at(0), to: at(100), step: Duration::from_secs(10) };
         let of = |one: Stretch| (one.from.as_second(), one.to.as_second());
         let pieces = stretch.pieces(4).into_iter().map(of).collect::<Vec<_>>();
@@ -286,6 +288,7 @@ mod tests {
             for piece in stretch.pieces(7) {
                 let answer = |at| SloAnswer {
                     slo: String::new(),
+                    part: Part::Value,
                     series: Labels::new(),
                     at,
                     reading: Reading::Value(bad(at)),

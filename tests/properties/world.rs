@@ -20,7 +20,7 @@ use lastgood::engine::forge::{
     ForgeRules, ProposalRules, ProposedPart, PullRequest, PullRequestState, WithdrawOrder,
 };
 use lastgood::engine::policy::{
-    GitRules, Mode, Objective, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Rule, Slo,
+    GitRules, Mode, Objective, Part, Policy, Prometheus, RevertRules, RollbackRules, RolloutRules, Rule, Slo,
     Strikes,
 };
 use lastgood::engine::template::Template;
@@ -170,6 +170,7 @@ impl World {
                 let answers = slos.flat_map(|slo| {
                     times.iter().map(|at| SloAnswer {
                         slo: slo.to_owned(),
+                        part: Part::Value,
                         series: std::collections::BTreeMap::new(),
                         at: *at,
                         reading: reading.clone(),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use lastgood::engine::action::{Action, Delivery, When};
+use lastgood::engine::action::{Action, Delivery, SloQuery, When};
 use lastgood::engine::analysis::AppState;
 use lastgood::engine::entry::Entry;
 use lastgood::engine::facts::{Revision, Revisions};
-use lastgood::engine::policy::Policy;
+use lastgood::engine::policy::{Part, Policy};
 
 /// Gives revisions that look like Git's to names like `r1`, and back.
 #[derive(Default)]
@@ -60,6 +60,14 @@ pub struct Story {
     lines: Vec<Told>,
 }
 
+/// What a query asks for, in one word: the SLO, or the events that its burn rate counts.
+pub fn asked(query: &SloQuery) -> String {
+    match query.part {
+        Part::Value | Part::Ratio(_) => query.slo.clone(),
+        Part::Events(_) => format!("{}-events", query.slo),
+    }
+}
+
 impl Story {
     pub fn new(start: Timestamp) -> Self {
         Self { start, lines: Vec::new() }
@@ -95,7 +103,7 @@ impl Story {
     fn describe(&self, action: &Action, names: &Names) -> String {
         match action {
             Action::Measure(order) => {
-                let slos = order.queries.iter().map(|q| q.slo.as_str()).collect::<Vec<_>>().join(", ");
+                let slos = order.queries.iter().map(asked).collect::<Vec<_>>().join(", ");
                 match order.when {
                     When::Now => format!("measure {slos}"),
                     When::Range { from, to, .. } if from == to => {

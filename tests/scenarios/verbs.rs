@@ -10,8 +10,8 @@ use lastgood::engine::facts::{
 };
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
-    Comparison, GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules, RollbackRules,
-    RolloutRules, Rule, SharedFiles, Slo, Strikes, Worse,
+    BurnRate, Comparison, GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules,
+    RollbackRules, RolloutRules, Rule, SharedFiles, Slo, Strikes, Windows, Worse,
 };
 use lastgood::engine::template::Template;
 
@@ -392,6 +392,18 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
             let also = ago.iter().map(|ago| long(ago)).collect::<Result<_, _>>()?;
             let rule = Comparison { worse, tolerance: 0.25, minimum_change: None, also };
             policy.slos.push(Slo::new(*name, query, Rule::Comparison(rule)));
+        }
+        ["slo", name, "burns", factor, "within", long_window, short, rest @ ..] => {
+            let query = Template::parse(&format!("{name}[{{{{ window }}}}]")).map_err(|e| e.to_string())?;
+            let factor = factor.parse().map_err(|_| "not a number")?;
+            let pair = Windows { long: long(long_window)?, short: long(short)?, factor };
+            let (events, minimum_errors) = match rest {
+                [] => (None, 1),
+                ["with", least, "errors"] => (Some(query.clone()), many(least)?),
+                _ => return Err("with how many errors?".into()),
+            };
+            let rule = BurnRate { budget: 0.001, events, minimum_errors, windows: vec![pair] };
+            policy.slos.push(Slo::new(*name, query, Rule::BurnRate(rule)));
         }
         ["slo", name, "fails", "after", d, "without", "data"] => {
             let slo = policy.slos.iter_mut().find(|slo| slo.name == *name).ok_or("no such slo")?;

@@ -20,7 +20,7 @@ use lastgood::engine::origin::Written;
 use lastgood::engine::policy::Policy;
 
 use crate::script::Script;
-use crate::story::{Names, Story};
+use crate::story::{Names, Story, asked};
 use crate::verbs;
 
 /// Steps of one history: far more than any needs, so that only a busy loop reaches it.
@@ -271,7 +271,7 @@ impl World {
                 let reading = if self.prometheus_down {
                     Reading::Gap(Gap::TimedOut)
                 } else {
-                    let values = self.values.get(&query.slo).map(Vec::as_slice).unwrap_or_default();
+                    let values = self.values.get(&asked(query)).map(Vec::as_slice).unwrap_or_default();
                     // What is said first has been so for ever.
                     let then = values.iter().rev().find(|(since, _)| since <= at).or(values.first());
                     then.map_or(Reading::Gap(Gap::NoData), |(_, reading)| reading.clone())

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::engine::facts::Reading;
 use crate::engine::judge::Outcome;
-use crate::engine::judge::slo::{outcome, show};
-use crate::engine::policy::{Prometheus, Slo};
+use crate::engine::judge::slo::{alone, show_part};
+use crate::engine::policy::{Part, Prometheus, Slo};
 use crate::observe::slo::Slos;
 use crate::policy::check::{Finding, Step};
 use crate::policy::code::Code;
@@ -42,6 +42,7 @@ pub struct Asking {
 pub(super) struct Answer {
     pub(super) file: String,
     slo: Slo,
+    part: Part,
     index: usize,
     /// The query as it was sent; why it could not be, else.
     asked: Result<String, String>,
@@ -63,18 +64,21 @@ impl Asking {
             files.iter().filter_map(|file| read(&file.name, &file.bytes).ok()).collect();
         let asked = policies.iter().flat_map(|loaded| {
             let slos = &slos;
-            loaded.policy.slos.iter().enumerate().map(move |(index, slo)| self.one(slos, loaded, index, slo))
+            let all = loaded.policy.slos.iter().enumerate();
+            let parts =
+                all.flat_map(|(index, slo)| slo.parts().into_iter().map(move |part| (index, slo, part)));
+            parts.map(move |(index, slo, part)| self.one(slos, loaded, index, (slo, part)))
         });
         Ok(runtime.block_on(stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT_MAX).collect()))
     }
 
-    async fn one(&self, slos: &Slos, loaded: &Loaded, index: usize, slo: &Slo) -> Answer {
-        let asked = slo.query.render(&self.values(loaded), None);
+    async fn one(&self, slos: &Slos, loaded: &Loaded, index: usize, (slo, part): (&Slo, Part)) -> Answer {
+        let asked = slo.render(part, &self.values(loaded));
         let reading = match (&asked, self.server(loaded)) {
             (Ok(promql), Some(server)) => Some(slos.query(&server, promql, None).await),
             _ => None,
         };
-        Answer { file: loaded.file.clone(), slo: slo.clone(), index, asked, reading }
+        Answer { file: loaded.file.clone(), slo: slo.clone(), part, index, asked, reading }
     }
 
     fn server(&self, loaded: &Loaded) -> Option<Prometheus> {
@@ -102,21 +106,27 @@ impl Asking {
 impl Answer {
     /// The word of what the value says by itself; none for a rule that takes more than one.
     fn says(&self) -> Option<&'static str> {
-        match outcome(&self.slo.rule, self.reading.as_ref()?) {
+        match alone(&self.slo, self.part, self.reading.as_ref()?) {
             Outcome::Pass => Some("passes"),
             Outcome::Fail => Some("fails"),
             Outcome::Inconclusive => None,
         }
     }
 
-    /// Its name, and what came back.
-    pub(super) fn line(&self) -> (&str, String) {
+    /// Its name, with the window that was filled in, and what came back.
+    pub(super) fn line(&self) -> (String, String) {
         let shown = match (&self.asked, &self.reading) {
             (Err(name), _) => format!("not asked: `{{{{ {name} }}}}` has no value here"),
-            (Ok(_), Some(reading)) => show(&self.slo.rule, reading),
+            (Ok(_), Some(reading)) => show_part(&self.slo, self.part, reading),
             (Ok(_), None) => "not asked".to_owned(),
         };
-        (&self.slo.name, printable(&shown) + &self.says().map(|word| format!(": {word}")).unwrap_or_default())
+        let name = match self.part {
+            Part::Value => self.slo.name.clone(),
+            Part::Ratio(window) | Part::Events(window) => {
+                format!("{} [{}]", self.slo.name, humantime::format_duration(window))
+            }
+        };
+        (name, printable(&shown) + &self.says().map(|word| format!(": {word}")).unwrap_or_default())
     }
 
     /// For programs.
@@ -148,7 +158,12 @@ impl Answer {
             (Ok(_), Some(Reading::Gap(gap))) => (format!("the query has no value now: {gap}"), None),
             (Ok(_), _) => return None,
         };
-        let path = vec![Step::Key("slos".to_owned()), Step::Index(self.index), Step::Key("query".to_owned())];
+        let field: &[&str] = match self.part {
+            Part::Value | Part::Ratio(_) => &["query"],
+            Part::Events(_) => &["burnRate", "events"],
+        };
+        let mut path = vec![Step::Key("slos".to_owned()), Step::Index(self.index)];
+        path.extend(field.iter().map(|key| Step::Key((*key).to_owned())));
         Some(Finding { path, needle: None, code: Code::NoValueNow, message, help })
     }
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::engine::facts::Reading;
 use crate::engine::judge::{Signal, Verdict};
-use crate::engine::policy::Policy;
-use crate::replay::{Rehearsal, word};
+use crate::engine::policy::{Policy, Slo};
+use crate::replay::{Look, Rehearsal, word};
 
 /// What one pretended sync led to.
 #[derive(Serialize)]
@@ -41,27 +41,29 @@ impl Told {
             verdict: word(&told.verdict),
             decided_at: told.decided_at.to_string(),
             reason: told.reason(),
-            signals: policy.slos.iter().map(|slo| SignalTold::of(told, &slo.name)).collect(),
+            signals: policy.slos.iter().map(|slo| SignalTold::of(told, slo)).collect(),
         }
     }
 }
 
 impl SignalTold {
-    fn of(told: &Rehearsal, name: &str) -> Self {
+    fn of(told: &Rehearsal, slo: &Slo) -> Self {
+        let (name, main) = (&slo.name, slo.main_part());
         let breach = match &told.verdict {
             Verdict::Degraded(breaches) => {
-                breaches.iter().find(|breach| breach.signal == Signal::Slo(name.to_owned()))
+                breaches.iter().find(|breach| breach.signal == Signal::Slo(name.clone()))
             }
             Verdict::Healthy | Verdict::Inconclusive(_) => None,
         };
-        let after = || told.looks.iter().filter(|look| !look.before && look.answer.slo == name);
+        let of_slo = |look: &&Look| look.answer.slo == *name && look.answer.part == main;
+        let after = || told.looks.iter().filter(|look| !look.before).filter(of_slo);
         let (newest, gap) = match after().next_back().map(|look| &look.answer.reading) {
             Some(Reading::Value(value)) => (Some(*value), None),
             Some(Reading::Gap(gap)) => (None, Some(gap.to_string())),
             None => (None, None),
         };
         Self {
-            name: name.to_owned(),
+            name: name.clone(),
             convicts: breach.is_some(),
             reason: breach.map(|breach| breach.why.clone()),
             measurements: after().count(),

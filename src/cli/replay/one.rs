@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::engine::facts::Reading;
 use crate::engine::judge::Outcome;
-use crate::engine::judge::slo::{number, outcome, wanted};
-use crate::engine::policy::{Policy, Slo};
+use crate::engine::judge::slo::{alone, number, wanted};
+use crate::engine::policy::{Part, Policy, Slo};
 use crate::engine::time::{elapsed, human};
 use crate::replay::{Look, Rehearsal, word};
 
@@ -67,8 +67,9 @@ fn verdict(told: &Rehearsal, out: &mut dyn Write) -> io::Result<()> {
 fn cell(slo: &Slo, look: &Look) -> String {
     match &look.answer.reading {
         Reading::Value(value) => {
-            let fails = outcome(&slo.rule, &look.answer.reading) == Outcome::Fail;
-            format!("{}{}", number(*value), if fails { " !" } else { "" })
+            let fails = alone(slo, look.answer.part, &look.answer.reading) == Outcome::Fail;
+            let unit = if matches!(look.answer.part, Part::Events(_)) { " events" } else { "" };
+            format!("{}{unit}{}", number(*value), if fails { " !" } else { "" })
         }
         Reading::Gap(gap) => gap.to_string().split(':').next().unwrap_or_default().to_owned(),
     }
@@ -76,7 +77,9 @@ fn cell(slo: &Slo, look: &Look) -> String {
 
 /// The values of the time before in one line.
 fn before(told: &Rehearsal, slo: &Slo) -> String {
-    let looks = || told.looks.iter().filter(|look| look.before && look.answer.slo == slo.name);
+    let main = slo.main_part();
+    let of_slo = |look: &&Look| look.answer.slo == slo.name && look.answer.part == main;
+    let looks = || told.looks.iter().filter(|look| look.before).filter(of_slo);
     let mut values: Vec<f64> = looks()
         .filter_map(|look| match look.answer.reading {
             Reading::Value(value) => Some(value),

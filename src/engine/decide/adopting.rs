@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Turn, newer_operation};
+use super::{Turn, all_parts, newer_operation};
 use crate::engine::action::{Round, When};
 use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
@@ -20,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 pub(super) fn passed(slos: &[Slo], answers: &[SloAnswer]) -> Vec<String> {
     let passes = |slo: &&Slo| {
         let mut own = answers.iter().filter(|answer| answer.slo == slo.name).peekable();
-        own.peek().is_some() && own.all(|answer| passes_at_first_sight(slo, &answer.reading))
+        own.peek().is_some() && own.all(|answer| passes_at_first_sight(slo, answer))
     };
     slos.iter().filter(passes).map(|slo| slo.name.clone()).collect()
 }
@@ -133,7 +133,7 @@ impl Turn<'_> {
         let pause = self.context.policy.interval.saturating_mul(1 << adopting.round.min(10)).min(PAUSE_MAX);
         adopting.next_round_at = later(self.context.now, pause);
         if eligible {
-            let queries = self.queries(self.context.policy.slos.iter(), &adopting.revisions);
+            let queries = self.queries(all_parts(self.context.policy.slos.iter()), &adopting.revisions);
             self.measure(Round { began_at: adopting.began_at, number: adopting.round }, When::Now, queries);
         }
         self.app.state.phase = Phase::Adopting(adopting);

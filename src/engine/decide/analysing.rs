@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Turn, newer_operation, next_round};
+use super::{Turn, all_parts, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder, When};
 use crate::engine::analysis::{Analysis, Bad, LastGood, OperationId, Phase, Sick};
 use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
@@ -16,7 +16,7 @@ use crate::engine::judge::rollout::SickBefore;
 use crate::engine::judge::slo::{Case, Normal, Past, SloJudgement};
 use crate::engine::judge::sync::Attempts;
 use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, slo, sync};
-use crate::engine::policy::{Rule, Slo};
+use crate::engine::policy::{Part, Rule, Slo};
 use crate::engine::samples::Lines;
 use crate::engine::time::{earlier, elapsed, later};
 
@@ -258,32 +258,30 @@ impl Turn<'_> {
         let policy = self.context.policy;
         let revisions = last_good.unwrap_or(revisions);
         let unknown = |slo: &&Slo| {
-            !matches!(slo.rule, Rule::Comparison(_))
-                && analysis.before.get(&slo.name).is_none_or(Lines::worth_asking_again)
+            slo.rule.tests() == 0 && analysis.before.get(&slo.name).is_none_or(Lines::worth_asking_again)
         };
-        let before = self.queries(policy.slos.iter().filter(unknown), revisions);
+        let before = self.queries(all_parts(policy.slos.iter().filter(unknown)), revisions);
         let round = analysis.round(0);
-        let mut compared: Vec<(When, Vec<&Slo>)> = Vec::new();
+        let mut statistical: Vec<(When, Vec<(&Slo, Part)>)> = Vec::new();
         for slo in &policy.slos {
-            let Rule::Comparison(rule) = &slo.rule else { continue };
             let past = self.app.seen.past.get(&slo.name);
-            for when in Past::unknown(past, rule, policy, analysis.baseline_at) {
-                match compared.iter_mut().find(|(other, _)| *other == when) {
-                    Some((_, slos)) => slos.push(slo),
-                    None => compared.push((when, vec![slo])),
+            for (when, part) in Past::unknown(past, slo, policy, analysis.baseline_at) {
+                match statistical.iter_mut().find(|(other, _)| *other == when) {
+                    Some((_, parts)) => parts.push((slo, part)),
+                    None => statistical.push((when, vec![(slo, part)])),
                 }
             }
         }
         let strikes = policy.slos.iter().filter_map(|slo| match &slo.rule {
             Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => Some(strikes.of),
-            Rule::Comparison(_) => None,
+            Rule::Comparison(_) | Rule::BurnRate(_) => None,
         });
         let most = strikes.max().unwrap_or_default();
         let (to, step) = (analysis.baseline_at, policy.interval);
         let from = earlier(to, step.saturating_mul(most.saturating_sub(1)));
         self.measure(round, When::Range { from, to, step }, before);
-        for (when, slos) in compared {
-            let queries = self.queries(slos.into_iter(), revisions);
+        for (when, parts) in statistical {
+            let queries = self.queries(parts.into_iter(), revisions);
             self.measure(round, when, queries);
         }
     }
@@ -295,7 +293,7 @@ impl Turn<'_> {
         let policy = self.context.policy;
         analysis.round = analysis.round.saturating_add(1);
         analysis.next_round_at = next_round(analysis.next_round_at, policy.interval, self.context.now);
-        let now = self.queries(policy.slos.iter(), &analysis.revisions);
+        let now = self.queries(all_parts(policy.slos.iter()), &analysis.revisions);
         self.measure(analysis.round(analysis.round), When::Now, now);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Turn, newer_operation, next_round};
+use super::{Turn, all_parts, newer_operation, next_round};
 use crate::engine::action::{Action, RelateOrder, Relation, RevertOrder, When};
 use crate::engine::analysis::{
     Bad, Confirming, LastGood, OperationId, Pair, Phase, Recovering, Stage, live_deadline,
@@ -349,7 +349,7 @@ impl Turn<'_> {
             recovering.round = recovering.round.saturating_add(1);
             recovering.next_round_at = next_round(recovering.next_round_at, policy.interval, now);
             let failed = policy.slos.iter().filter(|slo| failed_before(&confirming, &slo.name));
-            let queries = self.queries(failed, &recovering.live);
+            let queries = self.queries(all_parts(failed), &recovering.live);
             self.measure(recovering.round(recovering.round), When::Now, queries);
         }
         confirming.stage = Stage::Recovering(recovering);

@@ -23,7 +23,7 @@ use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Rev
 use super::judge::rollout::SickBefore;
 use super::judge::slo::{Past, kept};
 use super::origin::Written;
-use super::policy::{Policy, Rule, Slo};
+use super::policy::{Part, Policy, Slo};
 use super::samples::{Lines, Sample};
 
 /// What a step may look at beside the application itself.
@@ -252,8 +252,12 @@ impl Turn<'_> {
         }
     }
 
-    /// The queries of these SLOs with their placeholders filled in.
-    fn queries<'s>(&self, slos: impl Iterator<Item = &'s Slo>, revisions: &Revisions) -> Vec<SloQuery> {
+    /// The queries for these parts of SLOs with their placeholders filled in.
+    fn queries<'s>(
+        &self,
+        parts: impl Iterator<Item = (&'s Slo, Part)>,
+        revisions: &Revisions,
+    ) -> Vec<SloQuery> {
         let Some(application) = &self.app.seen.application else { return Vec::new() };
         let revision = revisions.to_string();
         let policy = self.context.policy;
@@ -262,12 +266,12 @@ impl Turn<'_> {
         values.insert("application", &self.key.name);
         values.insert("namespace", &application.destination_namespace);
         values.insert("revision", &revision);
-        slos.filter_map(|slo| {
+        let query = |(slo, part): (&Slo, Part)| {
             // The policy was refused if it named a variable that it doesn't have.
-            let promql = slo.query.render(&values, None).ok()?;
-            Some(SloQuery { slo: slo.name.clone(), series: slo.series, promql })
-        })
-        .collect()
+            let promql = slo.render(part, &values).ok()?;
+            Some(SloQuery { slo: slo.name.clone(), part, series: slo.series, promql })
+        };
+        parts.filter_map(query).collect()
     }
 
     fn measure(&mut self, round: Round, when: When, queries: Vec<SloQuery>) {
@@ -277,26 +281,31 @@ impl Turn<'_> {
     }
 }
 
+/// All that is asked for these SLOs.
+fn all_parts<'s>(slos: impl Iterator<Item = &'s Slo>) -> impl Iterator<Item = (&'s Slo, Part)> {
+    slos.flat_map(|slo| slo.parts().into_iter().map(move |part| (slo, part)))
+}
+
 fn note(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[SloAnswer]) {
     for answer in answers {
         let slo = policy.slos.iter().find(|slo| slo.name == answer.slo);
         if let Some(slo) = slo {
             let sample = Sample::new(answer.at, answer.reading.clone());
-            lines.entry(slo.name.clone()).or_default().add(&answer.series, sample, kept(slo, policy));
+            let lines = lines.entry(slo.name.clone()).or_default();
+            lines.add(answer.part, &answer.series, sample, kept(slo, policy));
         }
     }
 }
 
 /// Of the time before the sync, what fixed limits look at is saved.
 fn note_before(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[SloAnswer]) {
-    let compared = |answer: &&SloAnswer| {
-        policy.slos.iter().any(|slo| slo.name == answer.slo && matches!(slo.rule, Rule::Comparison(_)))
-    };
-    let others: Vec<SloAnswer> = answers.iter().filter(|answer| !compared(answer)).cloned().collect();
+    let statistical =
+        |answer: &&SloAnswer| policy.slos.iter().any(|slo| slo.name == answer.slo && slo.rule.tests() > 0);
+    let others: Vec<SloAnswer> = answers.iter().filter(|answer| !statistical(answer)).cloned().collect();
     note(lines, policy, &others);
 }
 
-/// Prepares what comparisons compare with; that is not saved.
+/// Prepares what statistics need of the time before; that is not saved.
 fn note_past(
     past: &mut BTreeMap<String, Past>,
     policy: &Policy,
@@ -304,9 +313,10 @@ fn note_past(
     answers: &[SloAnswer],
 ) {
     for slo in &policy.slos {
-        let Rule::Comparison(rule) = &slo.rule else { continue };
-        let own: Vec<_> = answers.iter().filter(|answer| answer.slo == slo.name).collect();
-        past.entry(slo.name.clone()).or_default().note(slo, rule, policy, baseline_at, &own);
+        if slo.rule.tests() > 0 {
+            let own: Vec<_> = answers.iter().filter(|answer| answer.slo == slo.name).collect();
+            past.entry(slo.name.clone()).or_default().note(slo, policy, baseline_at, &own);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of Prometheus, and what convicts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,65 @@ impl Slo {
         let (looks_back, series) = (Duration::ZERO, Series::Refuse);
         Self { name: name.into(), query, looks_back, rule, series, fails_when_missing: None }
     }
+
+    /// What is asked for it, the main part first: of a burn rate the share of errors within each short window, and the events.
+    pub fn parts(&self) -> Vec<Part> {
+        let Rule::BurnRate(rule) = &self.rule else { return vec![Part::Value] };
+        let mut seen = BTreeSet::new();
+        let windows: Vec<_> =
+            rule.windows.iter().map(|pair| pair.short).filter(|short| seen.insert(*short)).collect();
+        let events = windows.iter().filter(|_| rule.events.is_some()).map(|window| Part::Events(*window));
+        windows.iter().map(|window| Part::Ratio(*window)).chain(events).collect()
+    }
+
+    /// The part that tells by itself how it is doing.
+    pub fn main_part(&self) -> Part {
+        match &self.rule {
+            Rule::BurnRate(rule) => rule.windows.first().map_or(Part::Value, |pair| Part::Ratio(pair.short)),
+            Rule::Threshold { .. } | Rule::Boolean { .. } | Rule::Comparison(_) => Part::Value,
+        }
+    }
+
+    /// The query for a part with its placeholders filled in; a name without a value is given back as the error.
+    pub fn render(&self, part: Part, values: &BTreeMap<&str, &str>) -> Result<String, String> {
+        match (part, &self.rule) {
+            (Part::Value, _) => self.query.render(values, None),
+            (Part::Ratio(window), _) => self.query.render(values, Some(window)),
+            (Part::Events(window), Rule::BurnRate(BurnRate { events: Some(events), .. })) => {
+                events.render(values, Some(window))
+            }
+            (Part::Events(_), _) => Err("events".to_owned()),
+        }
+    }
+
+    /// The names of the placeholders of all its queries.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let events = match &self.rule {
+            Rule::BurnRate(rule) => rule.events.as_ref(),
+            Rule::Threshold { .. } | Rule::Boolean { .. } | Rule::Comparison(_) => None,
+        };
+        self.query.names().chain(events.into_iter().flat_map(Template::names))
+    }
+}
+
+/// What of an SLO one query asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// Its value.
+    #[default]
+    Value,
+    /// Of a burn rate, the share of events within this time that failed.
+    Ratio(Duration),
+    /// Of a burn rate, how many events there were within this time.
+    Events(Duration),
+}
+
+impl Part {
+    /// Whether it is the value itself.
+    pub fn is_value(&self) -> bool {
+        *self == Self::Value
+    }
 }
 
 /// What convicts.
@@ -51,6 +111,21 @@ pub enum Rule {
     },
     /// Values worse than the application's own of the time before the sync.
     Comparison(Comparison),
+    /// An error budget that is used up too fast.
+    BurnRate(BurnRate),
+}
+
+impl Rule {
+    /// How many statistical tests it makes, each of which may err; none for fixed limits.
+    ///
+    /// A rule with any is judged against the whole baseline of the time before the sync.
+    pub fn tests(&self) -> usize {
+        match self {
+            Self::Threshold { .. } | Self::Boolean { .. } => 0,
+            Self::Comparison(_) => 1,
+            Self::BurnRate(rule) => rule.windows.len(),
+        }
+    }
 }
 
 /// How many measurements must fail.
@@ -90,6 +165,19 @@ pub struct BurnRate {
     pub minimum_errors: u32,
     /// Each pair convicts alone; never empty.
     pub windows: Vec<Windows>,
+}
+
+impl BurnRate {
+    /// The least share of errors within this short window that is too much for one of its pairs.
+    pub fn limit(&self, short: Duration) -> f64 {
+        let pairs = self.windows.iter().filter(|pair| pair.short == short);
+        pairs.map(|pair| self.limit_of(pair)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The share of errors that is too much for a pair.
+    pub fn limit_of(&self, pair: &Windows) -> f64 {
+        pair.factor * self.budget
+    }
 }
 
 /// A long window that shows that it matters, and a short one that shows that it still goes on.

@@ -307,6 +307,7 @@ async fn a_redirect_takes_no_credentials_along() {
 fn order(when: When, queries: &[&str]) -> MeasureOrder {
     let query = |promql: &&str| SloQuery {
         slo: (*promql).into(),
+        part: crate::engine::policy::Part::Value,
         series: crate::engine::policy::Series::Refuse,
         promql: (*promql).into(),
     };

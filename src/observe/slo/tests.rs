@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::engine::action::Round;
 use crate::engine::action::SloQuery;
-use crate::engine::policy::Series;
+use crate::engine::policy::{Part, Series};
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
@@ -157,6 +157,7 @@ async fn silence_times_out_and_a_closed_port_is_unreachable() {
 async fn told(server: &Prometheus, when: When, queries: &[(&str, &str)]) -> Vec<String> {
     let query = |(slo, promql): &(&str, &str)| SloQuery {
         slo: (*slo).into(),
+        part: Part::Value,
         series: Series::Refuse,
         promql: (*promql).into(),
     };

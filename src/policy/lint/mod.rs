@@ -8,7 +8,6 @@ mod ratio;
 mod reach;
 mod series;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use promql_parser::parser::{Expr, VectorSelector};
@@ -16,12 +15,13 @@ use promql_parser::parser::{Expr, VectorSelector};
 use self::marks::Marks;
 use super::check::{Finding, Needle, Report, Step, keys};
 use super::code::Code;
-use super::file::{PolicyFile, Slo};
+use super::file::{BurnRate, PolicyFile, Slo};
 use super::mistake::Mistake;
 use super::promql::{Query, children};
 use super::set::SourceFile;
+use super::slo::filled;
 use super::structure;
-use crate::engine::template::{BUILT_IN, Template};
+use crate::engine::template::Template;
 
 /// What cannot be read from a policy.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,7 @@ pub fn warnings(file: &SourceFile, assumptions: Assumptions) -> Vec<Mistake> {
     for (i, slo) in policy.slos.iter().enumerate() {
         lint(policy, i, slo, assumptions, &mut report);
         reach::comparison(policy, i, slo, &mut report);
+        reach::burn_rate(policy, i, slo, &mut report);
     }
     structure::locate(&file.name, text, &reading, report.findings())
 }
@@ -73,27 +74,38 @@ fn intervals(policy: &PolicyFile, assumptions: Assumptions, report: &mut Report)
 }
 
 fn lint(policy: &PolicyFile, index: usize, slo: &Slo, assumptions: Assumptions, report: &mut Report) {
-    let Some(query) = parsed(policy, slo) else { return };
-    let marks = Marks::find(&query.0, &slo.query);
-    let path =
-        |field: &str| vec![Step::Key("slos".to_owned()), Step::Index(index), Step::Key(field.to_owned())];
-    let mut lint = Lint {
-        policy,
-        slo,
-        assumptions,
-        marks,
-        path: path("query"),
-        limits: [path("min"), path("max")],
-        report,
+    let path = |fields: &[&str]| {
+        let mut path = vec![Step::Key("slos".to_owned()), Step::Index(index)];
+        path.extend(keys(fields));
+        path
     };
-    lint.query(&query.0);
+    let window = slo.burn_rate.as_ref().map(BurnRate::window);
+    let events = slo.burn_rate.as_ref().and_then(|rule| rule.events.as_deref());
+    let texts =
+        [(Some(slo.query.as_str()), path(&["query"]), false), (events, path(&["burnRate", "events"]), true)];
+    for (text, path_to, counts) in texts {
+        let Some(text) = text else { continue };
+        let Some(query) = parsed(policy, text, window) else { continue };
+        let mut lint = Lint {
+            policy,
+            slo,
+            text,
+            assumptions,
+            marks: Marks::find(&query.0, text),
+            path: path_to,
+            limits: [path(&["min"]), path(&["max"])],
+            report,
+        };
+        lint.query(&query.0);
+        if slo.burn_rate.is_some() {
+            lint.burn_rate(&query.0, counts);
+        }
+    }
 }
 
 /// The query, filled in as for the check; one that does not parse is a mistake, which is told elsewhere.
-fn parsed(policy: &PolicyFile, slo: &Slo) -> Option<Query> {
-    let mut values = BUILT_IN.map(|name| (name, "sample")).into_iter().collect::<BTreeMap<_, _>>();
-    values.extend(policy.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let text = Template::parse(&slo.query).ok()?.render(&values, None).ok()?;
+fn parsed(policy: &PolicyFile, text: &str, window: Option<Duration>) -> Option<Query> {
+    let text = filled(&Template::parse(text).ok()?, policy, window)?;
     Query::parse(&text).ok().filter(|query| !is_deeper(&query.0, DEPTH_MAX))
 }
 
@@ -101,6 +113,8 @@ fn parsed(policy: &PolicyFile, slo: &Slo) -> Option<Query> {
 struct Lint<'a> {
     policy: &'a PolicyFile,
     slo: &'a Slo,
+    /// The query as it was written.
+    text: &'a str,
     assumptions: Assumptions,
     marks: Marks,
     path: Vec<Step>,
@@ -112,13 +126,13 @@ struct Lint<'a> {
 impl Lint<'_> {
     /// Warns at a part of the query.
     fn warn(&mut self, part: &Expr, code: Code, message: impl Into<String>, help: &str) {
-        let needle = self.marks.of(part).and_then(|at| Needle::at(&self.slo.query, at));
+        let needle = self.marks.of(part).and_then(|at| Needle::at(self.text, at));
         self.report.warn(&self.path, code, needle, message.into(), help);
     }
 
     /// Warns at the first mention of a metric.
     fn warn_at_metric(&mut self, metric: &str, code: Code, message: String, help: &str) {
-        let needle = self.slo.query.find(metric).map(|_| Needle::first(metric));
+        let needle = self.text.find(metric).map(|_| Needle::first(metric));
         self.report.warn(&self.path, code, needle, message, help);
     }
 }

@@ -107,6 +107,18 @@ impl Lint<'_> {
         }
     }
 
+    /// What is said of a burn rate's queries: the share of errors, or the count of events.
+    pub(super) fn burn_rate(&mut self, expr: &Expr, counts: bool) {
+        if !counts && ratio::of_requests(expr).is_some_and(|share| share.percent) {
+            let message = "the query gives percent, and 1 is taken for all events";
+            self.warn(expr, Code::ShareInPercent, message, "leave the factor of 100 out");
+        }
+        if counts && let Some((rate, name)) = per_second(expr) {
+            let message = format!("`{name}` gives events per second where the number of events is wanted");
+            self.warn(rate, Code::EventsPerSecond, message, "write `increase` in its place");
+        }
+    }
+
     fn part(&mut self, expr: &Expr, standing: Standing) {
         match expr {
             Expr::Call(call) => self.call(expr, call),
@@ -348,6 +360,20 @@ impl Lint<'_> {
             message.to_owned(),
             &format!("leave room, as in `{example}`"),
         );
+    }
+}
+
+/// The call that makes an expression a rate per second, if it is one, and its name.
+fn per_second(expr: &Expr) -> Option<(&Expr, &'static str)> {
+    match bare(expr) {
+        call @ Expr::Call(Call { func, .. }) if ["rate", "irate"].contains(&func.name) => {
+            Some((call, func.name))
+        }
+        Expr::Aggregate(aggregate) if aggregate.op.id() == token::T_SUM => per_second(&aggregate.expr),
+        Expr::Binary(binary) if [token::T_ADD, token::T_LOR].contains(&binary.op.id()) => {
+            per_second(&binary.lhs)
+        }
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ const FAILURES: [&str; 6] = ["error", "fail", "exception", "reject", "timeout", 
 /// A ratio of requests somewhere in a query.
 pub(super) struct Share {
     /// Whether it is multiplied by 100.
-    percent: bool,
+    pub(super) percent: bool,
 }
 
 impl Share {

@@ -1,11 +1,12 @@
-//! Whether a comparison can convict at all: tried out with the clearest change that there could be.
+//! Whether a rule that goes by statistics can convict at all: tried out with the clearest change that there could be.
 
 use std::time::Duration;
 
 use super::{Step, shown};
 use crate::engine::judge::slo::blocks::{Point, milliseconds};
+use crate::engine::judge::slo::burn_rate::{Round, judge as burns};
 use crate::engine::judge::slo::comparison::{Baseline, Finding, SETTLE, judge};
-use crate::engine::policy::{Comparison as Rule, Worse};
+use crate::engine::policy::{BurnRate, Comparison as Rule, Worse};
 use crate::policy::check::Report;
 use crate::policy::code::Code;
 use crate::policy::file::{self, Comparison, PolicyFile, Slo};
@@ -33,8 +34,7 @@ pub(super) fn comparison(policy: &PolicyFile, index: usize, slo: &Slo, report: &
         interval: analysis.interval.0,
         window: looks_back(slo, policy),
     };
-    let comparisons = policy.slos.iter().filter(|slo| slo.comparison.is_some()).count();
-    let level = analysis.false_rollback_rate.0 / f64::from(u32::try_from(comparisons).unwrap_or(u32::MAX));
+    let level = level(policy);
     let rule = as_rule(rule);
     if convicts(&rule, times, level) {
         return;
@@ -55,6 +55,70 @@ pub(super) fn comparison(policy: &PolicyFile, index: usize, slo: &Slo, report: &
     );
     let path = [Step::Key("slos".to_owned()), Step::Index(index), Step::Key("comparison".to_owned())];
     report.warn(&path, Code::ComparisonTooShort, None, message, help);
+}
+
+/// What each test may err, as `judge::slo::level` shares it out.
+fn level(policy: &PolicyFile) -> f64 {
+    let tests = |slo: &Slo| match (&slo.comparison, &slo.burn_rate) {
+        (Some(_), _) => 1,
+        (None, Some(rule)) => rule.windows.len(),
+        (None, None) => 0,
+    };
+    let tests: usize = policy.slos.iter().map(tests).sum();
+    policy.analysis.false_rollback_rate.0 / f64::from(u32::try_from(tests.max(1)).unwrap_or(u32::MAX))
+}
+
+/// Warns of a pair of windows that not even a failure of everything could fail.
+pub(super) fn burn_rate(policy: &PolicyFile, index: usize, slo: &Slo, report: &mut Report) {
+    let Some(file_rule) = &slo.burn_rate else { return };
+    let Ok(rule) = file_rule.rule() else { return };
+    let (analysis, level) = (&policy.analysis, level(policy));
+    for (i, pair) in file_rule.windows.iter().enumerate() {
+        let times = Times {
+            baseline: analysis.baseline.0,
+            duration: analysis.duration.0,
+            interval: analysis.interval.0,
+            window: pair.short.0,
+        };
+        if burns_up(&rule, i, times, level) {
+            continue;
+        }
+        let longer = |more: Times| burns_up(&rule, i, more, level);
+        let help = if longer(Times { duration: times.duration.saturating_mul(4), ..times }) {
+            "lengthen `analysis.duration`, or shorten the short window"
+        } else if longer(Times { baseline: times.baseline.saturating_mul(4), ..times }) {
+            "lengthen `analysis.baseline`, or count `events`"
+        } else {
+            "count `events`, or lengthen `analysis.duration` and `analysis.baseline`"
+        };
+        let message = format!(
+            "not even a failure of everything could be told: {} before the sync and {} after it, of which the first {} do not count, are too little for windows of {} and {}",
+            shown(times.baseline),
+            shown(times.duration),
+            shown(SETTLE),
+            pair.long,
+            pair.short
+        );
+        let mut path =
+            vec![Step::Key("slos".to_owned()), Step::Index(index), Step::Key("burnRate".to_owned())];
+        path.extend([Step::Key("windows".to_owned()), Step::Index(i)]);
+        report.warn(&path, Code::BurnRateTooShort, None, message, help);
+    }
+}
+
+/// Whether a pair convicts within the analysis where everything fails that never failed before.
+fn burns_up(rule: &BurnRate, pair: usize, times: Times, level: f64) -> bool {
+    let Some(pair) = rule.windows.get(pair) else { return true };
+    let interval = milliseconds(times.interval).max(1);
+    let rounds = |time: Duration| (milliseconds(time) / interval).min(ROUNDS_MAX);
+    let events = rule.events.as_ref().map(|_| 1e6);
+    let round = |ratio: f64| move |i: i64| Round { at: i * interval, ratio, events };
+    let before: Vec<Round> = (-rounds(times.baseline)..0).map(round(0.0)).collect();
+    let after: Vec<Round> = (0..=rounds(times.duration)).map(round(1.0)).collect();
+    (1..=after.len()).any(|seen| {
+        let seen = after.get(..seen).unwrap_or_default();
+        matches!(burns(rule, *pair, &before, seen, milliseconds(SETTLE), level), Finding::Fails(_))
+    })
 }
 
 fn as_rule(rule: &Comparison) -> Rule {

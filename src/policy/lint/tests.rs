@@ -272,6 +272,44 @@ fn comparisons_can_convict() {
     check_comparison("duration: 10m, baseline: 2h", "worse: increase", slow, &[]);
 }
 
+/// A burn rate of this query within these times.
+#[track_caller]
+fn check_burn_rate(analysis: &str, rule: &str, query: &str, expected: &[&str]) {
+    let text = policy(query, &format!("burnRate: {{ objective: 99.9%, {rule} }}"));
+    let text = text.replace("slos:", &format!("analysis: {{ {analysis} }}\nslos:"));
+    let text = text.replace("query: x, max: 1", "query: x, max: 1, failures: 1, of: 1");
+    assert_eq!(warned(&text, 15), expected, "{analysis} {rule} {query}");
+}
+
+#[test]
+fn burn_rates_can_convict_and_ask_for_what_they_take() {
+    let share = "(sum(rate(x_total{a=\"b\"}[{{ window }}])) or vector(0)) / sum(rate(x_total[{{ window }}]))";
+    let count = |events: &str| format!("events: '{events}'");
+    let events = count("sum(increase(x_total[{{ window }}]))");
+    check_burn_rate("", &events, share, &[]);
+    check_burn_rate("baseline: 2h", "", share, &[]);
+    // Twenty bad windows of sixty could have come in that order by chance.
+    check_burn_rate("baseline: 5m", "", share, &["burn-rate-too-short {"]);
+    check_burn_rate(
+        "duration: 2m",
+        &format!("{events}, windows: [{{ long: 2m }}]"),
+        share,
+        &["burn-rate-too-short {"],
+    );
+    check_burn_rate("duration: 3m", &format!("{events}, windows: [{{ long: 2m }}]"), share, &[]);
+    check_burn_rate(
+        "",
+        &format!("{events}, windows: [{{ short: 30s }}]"),
+        share,
+        &["short-window [{{ window }}]", "short-window [{{ window }}]", "short-window [{{ window }}]"],
+    );
+    check_burn_rate("", &count("sum(rate(x_total[{{ window }}]))"), share, &["events-per-second rate"]);
+    check_burn_rate("", &count("sum(rate(x_total[{{ window }}])) * 60"), share, &[]);
+    check_burn_rate("", &events, &format!("100 * {share}"), &["share-in-percent /"]);
+    let no_numerator = "sum(rate(x_total{a=\"b\"}[{{ window }}])) / sum(rate(x_total[{{ window }}]))";
+    check_burn_rate("", &events, no_numerator, &["no-traffic /"]);
+}
+
 /// The deepest queries that the length allows must exhaust neither the stack nor the reader's patience.
 #[test]
 fn deep_nesting_is_survived() {

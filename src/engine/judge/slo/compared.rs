@@ -5,7 +5,7 @@ use super::comparison::{Baseline, Change, Finding as Compared, SETTLE, judge as 
 use super::past::{Past, point};
 use super::{Case, Finding, Normal, number};
 use crate::engine::judge::stats::real;
-use crate::engine::policy::Comparison;
+use crate::engine::policy::{Comparison, Part};
 use crate::engine::samples::{Labels, Sample};
 
 /// Judges one series against what it was before the sync.
@@ -21,7 +21,7 @@ pub(super) fn judge(case: &Case<'_>, rule: &Comparison, labels: &Labels) -> Find
     let Some(references) = references(past, rule, labels, baseline) else {
         return open("the same time before is not known yet");
     };
-    let samples = case.counting(labels);
+    let samples = case.counting(Part::Value, labels);
     let points: Vec<Point> = samples.iter().filter_map(point).collect();
     if points.is_empty() {
         let newest = samples
@@ -58,7 +58,7 @@ fn convicts(change: &Change, labels: &Labels) -> Finding {
         number(before + shift),
         number(before),
     );
-    let normal = Some(Normal { series: labels.clone(), median: before, shift });
+    let normal = Some(Normal::Usual { series: labels.clone(), median: before, shift });
     Finding::Convicts {
         why,
         failing: count(failing),
@@ -71,7 +71,10 @@ fn convicts(change: &Change, labels: &Labels) -> Finding {
 /// Whether a value is nearer to what was usual than to what failed; other series than the one that failed are not asked.
 pub(super) fn is_usual(normal: Option<&Normal>, labels: &Labels, sample: &Sample) -> bool {
     let Some(value) = sample.value() else { return false };
-    normal.is_none_or(|normal| {
-        normal.series != *labels || (value - normal.median) * normal.shift.signum() < normal.shift.abs() / 2.0
-    })
+    match normal {
+        Some(Normal::Usual { series, median, shift }) if series == labels => {
+            (value - median) * shift.signum() < shift.abs() / 2.0
+        }
+        Some(Normal::Usual { .. } | Normal::Below { .. }) | None => true,
+    }
 }

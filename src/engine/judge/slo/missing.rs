@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Case;
 use crate::engine::facts::{Gap, Reading};
 use crate::engine::judge::{Breach, Outcome, Signal};
-use crate::engine::policy::Rule;
+use crate::engine::policy::{Part, Rule};
 use crate::engine::samples::{Labels, Line, Sample};
 use crate::engine::time::{elapsed, human};
 
@@ -14,13 +14,14 @@ use crate::engine::time::{elapsed, human};
 /// Only answers count that say that there is nothing; no answer says nothing.
 pub(super) fn judge(case: &Case<'_>) -> Option<Breach> {
     let limit = case.slo.fails_when_missing?;
-    let samples = case.counting(&Labels::new());
+    let part = case.slo.main_part();
+    let samples = case.counting(part, &Labels::new());
     let missing = samples.iter().rev().take_while(|s| is_missing(s)).count();
     let (first, newest) = (samples.get(samples.len() - missing)?, samples.last()?);
     let other = |(labels, line): (&Labels, &Line)| {
         !labels.is_empty() && line.newest().is_some_and(|s| s.at > first.at)
     };
-    if elapsed(first.at, newest.at) < limit || case.after.iter().any(other) {
+    if elapsed(first.at, newest.at) < limit || case.after.of(part).any(other) {
         return None;
     }
     let passing_before = passing_before(case);
@@ -41,9 +42,10 @@ fn passing_before(case: &Case<'_>) -> u32 {
         rule @ (Rule::Threshold { .. } | Rule::Boolean { .. }) => {
             let newest = |line: &Line| line.newest().map(|s| (s.at, super::outcome(rule, &s.reading)));
             let latest: Option<(Timestamp, Outcome)> =
-                case.before.iter().filter_map(|(_, line)| newest(line)).max_by_key(|(at, _)| *at);
+                case.before.of(Part::Value).filter_map(|(_, line)| newest(line)).max_by_key(|(at, _)| *at);
             let passes = |s: &&Sample| super::outcome(rule, &s.reading) == Outcome::Pass;
-            let passing = case.before.iter().flat_map(|(_, line)| line.samples()).filter(passes).count();
+            let passing =
+                case.before.of(Part::Value).flat_map(|(_, line)| line.samples()).filter(passes).count();
             if latest.is_some_and(|(_, outcome)| outcome == Outcome::Pass) { passing } else { 0 }
         }
         Rule::Comparison(_) => {
@@ -51,6 +53,7 @@ fn passing_before(case: &Case<'_>) -> u32 {
             // A period holds only series that had values.
             period.map_or(0, std::collections::BTreeMap::len)
         }
+        Rule::BurnRate(_) => case.past.map_or(0, |past| past.series(case.slo.main_part())),
     };
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod burn_rate;
+mod burning;
 mod compared;
 pub mod comparison;
 mod missing;
@@ -9,6 +10,7 @@ pub mod past;
 mod strikes;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,9 +18,10 @@ use serde::{Deserialize, Serialize};
 pub use past::Past;
 pub use strikes::{number, outcome, show, wanted};
 
-use super::{Breach, Signal};
+use super::{Breach, Outcome, Signal};
+use crate::engine::event::SloAnswer;
 use crate::engine::facts::Reading;
-use crate::engine::policy::{Policy, Rule, Slo};
+use crate::engine::policy::{Part, Policy, Rule, Slo};
 use crate::engine::samples::{Labels, Line, Lines, Sample};
 
 /// What the measurements before and after the sync say together.
@@ -32,16 +35,28 @@ pub enum SloJudgement {
     Open(String),
 }
 
-/// What was usual before a comparison failed: by this a recovery is known.
+/// By what a recovery is known, where fixed limits do not tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Normal {
-    /// Which series failed.
-    pub series: Labels,
-    /// The median before.
-    pub median: f64,
-    /// How far from it the values were.
-    pub shift: f64,
+#[serde(rename_all = "camelCase", untagged)]
+pub enum Normal {
+    /// What was usual before a comparison failed.
+    Usual {
+        /// Which series failed.
+        series: Labels,
+        /// The median before.
+        median: f64,
+        /// How far from it the values were.
+        shift: f64,
+    },
+    /// What a burn rate must be below again.
+    Below {
+        /// Which series failed.
+        series: Labels,
+        /// The short window of the pair that failed.
+        window: Duration,
+        /// The share of errors that was too much.
+        limit: f64,
+    },
 }
 
 /// What is known about one SLO.
@@ -53,13 +68,13 @@ pub struct Case<'a> {
     pub before: &'a Lines,
     /// What was read since.
     pub after: &'a Lines,
-    /// What comparisons compare with; none while it is not known.
+    /// The time before as statistics need it; none while it is not known.
     pub past: Option<&'a Past>,
     /// When the sync had succeeded; none while it has not.
     pub synced_at: Option<Timestamp>,
     /// From when on values count.
     pub warm_at: Timestamp,
-    /// The chance with which an innocent change may be convicted by this SLO in the whole analysis.
+    /// The chance with which an innocent change may be convicted by one test of this SLO in the whole analysis.
     pub level: f64,
 }
 
@@ -70,8 +85,8 @@ impl<'a> Case<'a> {
     }
 
     /// The samples of a series since the sync that count.
-    fn counting(&self, series: &Labels) -> &'a [Sample] {
-        let samples = self.after.line(series).map(Line::samples).unwrap_or_default();
+    fn counting(&self, part: Part, series: &Labels) -> &'a [Sample] {
+        let samples = self.after.line(part, series).map(Line::samples).unwrap_or_default();
         samples.get(samples.partition_point(|s| s.at < self.warm_at)..).unwrap_or_default()
     }
 }
@@ -97,7 +112,7 @@ pub const KEPT_MAX: u32 = 1000;
 
 /// How many samples of one series an SLO looks at.
 pub fn kept(slo: &Slo, policy: &Policy) -> usize {
-    let rounds = |time: std::time::Duration| {
+    let rounds = |time: Duration| {
         let rounds = time.as_millis() / policy.interval.as_millis().max(1) + 2;
         u32::try_from(rounds).unwrap_or(KEPT_MAX).min(KEPT_MAX)
     };
@@ -105,17 +120,17 @@ pub fn kept(slo: &Slo, policy: &Policy) -> usize {
     let own = match &slo.rule {
         Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => strikes.of,
         // What lies before the end of the sync does not count, and an analysis takes twice its duration at most.
-        Rule::Comparison(_) => rounds(policy.duration.saturating_mul(2)),
+        Rule::Comparison(_) | Rule::BurnRate(_) => rounds(policy.duration.saturating_mul(2)),
     };
     own.max(missing) as usize
 }
 
-/// The chance with which one SLO may convict an innocent change, so that all that go by statistics keep to the policy's.
+/// The chance with which one statistical test may convict an innocent change, so that all of them keep to the policy's.
 ///
-/// A union bound: whatever the signals have to do with each other, the chances add up to no more.
+/// A union bound: whatever the tests have to do with each other, the chances add up to no more.
 pub fn level(policy: &Policy) -> f64 {
-    let statistical = policy.slos.iter().filter(|slo| matches!(slo.rule, Rule::Comparison(_))).count();
-    policy.false_rollback_rate / super::stats::real(statistical.max(1))
+    let tests: usize = policy.slos.iter().map(|slo| slo.rule.tests()).sum();
+    policy.false_rollback_rate / super::stats::real(tests.max(1))
 }
 
 /// Judges an SLO: each of its series that was seen since the sync; one is enough to convict, and all must pass.
@@ -144,28 +159,52 @@ pub fn judge(case: &Case<'_>) -> SloJudgement {
 /// The series that were seen since the sync; where there were none, the one that says that there are none.
 fn series<'a>(case: &Case<'a>) -> BTreeSet<&'a Labels> {
     static NONE: Labels = Labels::new();
-    let seen: BTreeSet<&Labels> =
-        case.after.iter().map(|(labels, _)| labels).filter(|labels| !labels.is_empty()).collect();
+    let parts = case.slo.parts().into_iter();
+    let labels = parts.flat_map(|part| case.after.of(part)).map(|(labels, _)| labels);
+    let seen: BTreeSet<&Labels> = labels.filter(|labels| !labels.is_empty()).collect();
     if seen.is_empty() { BTreeSet::from([&NONE]) } else { seen }
 }
 
 fn judge_series(case: &Case<'_>, labels: &Labels) -> Finding {
     match &case.slo.rule {
         Rule::Threshold { strikes, .. } | Rule::Boolean { strikes, .. } => {
-            let before = case.before.line(labels).map(Line::samples).unwrap_or_default();
-            strikes::judge(&case.slo.rule, *strikes, before, case.counting(labels))
+            let before = case.before.line(Part::Value, labels).map(Line::samples).unwrap_or_default();
+            strikes::judge(&case.slo.rule, *strikes, before, case.counting(Part::Value, labels))
         }
         Rule::Comparison(comparison) => compared::judge(case, comparison, labels),
+        Rule::BurnRate(rule) => burning::judge(case, rule, labels),
     }
 }
 
-/// Whether a reading passes that nothing came before: where values are compared, that there is one.
-pub fn passes_at_first_sight(slo: &Slo, reading: &Reading) -> bool {
-    match &slo.rule {
-        rule @ (Rule::Threshold { .. } | Rule::Boolean { .. }) => {
-            outcome(rule, reading) == super::Outcome::Pass
+/// Whether an answer passes that nothing came before: where values are compared, that there is one.
+pub fn passes_at_first_sight(slo: &Slo, answer: &SloAnswer) -> bool {
+    match (&slo.rule, answer.part) {
+        (Rule::Threshold { .. } | Rule::Boolean { .. }, _) | (Rule::BurnRate(_), Part::Ratio(_)) => {
+            alone(slo, answer.part, &answer.reading) == Outcome::Pass
         }
-        Rule::Comparison(_) => matches!(reading, Reading::Value(_)),
+        (Rule::Comparison(_) | Rule::BurnRate(_), _) => matches!(answer.reading, Reading::Value(_)),
+    }
+}
+
+/// What one answer says by itself, though a burn rate takes more than one to convict.
+pub fn alone(slo: &Slo, part: Part, reading: &Reading) -> Outcome {
+    match (&slo.rule, part, reading) {
+        (Rule::BurnRate(rule), Part::Ratio(window), Reading::Value(value)) => {
+            if *value < rule.limit(window) {
+                Outcome::Pass
+            } else {
+                Outcome::Fail
+            }
+        }
+        (rule, ..) => outcome(rule, reading),
+    }
+}
+
+/// One answer beside what would be good, for people.
+pub fn show_part(slo: &Slo, part: Part, reading: &Reading) -> String {
+    match (part, reading) {
+        (Part::Events(_), Reading::Value(events)) => format!("{} events", number(*events)),
+        _ => show(&slo.rule, reading),
     }
 }
 
@@ -177,22 +216,28 @@ pub fn passes_again(
     passes: usize,
 ) -> Result<(), String> {
     let name = &slo.name;
-    let mut lines = after.into_iter().flat_map(Lines::iter).peekable();
+    // How many events there are tells nothing of how they end.
+    let parts = slo.parts().into_iter().filter(|part| !matches!(part, Part::Events(_)));
+    let of = |part| after.into_iter().flat_map(move |lines| lines.of(part)).map(move |line| (part, line));
+    let mut lines = parts.flat_map(of).peekable();
     if lines.peek().is_none() {
         return Err(format!("slo `{name}`: no measurement yet"));
     }
-    let again = |labels: &Labels, sample: &Sample| match &slo.rule {
+    let again = |part, labels: &Labels, sample: &Sample| match &slo.rule {
         Rule::Comparison(_) => compared::is_usual(normal, labels, sample),
-        Rule::Threshold { .. } | Rule::Boolean { .. } => {
-            outcome(&slo.rule, &sample.reading) == super::Outcome::Pass
-        }
+        Rule::BurnRate(rule) => burning::is_below(rule, normal, part, labels, sample),
+        Rule::Threshold { .. } | Rule::Boolean { .. } => outcome(&slo.rule, &sample.reading) == Outcome::Pass,
     };
-    let streak =
-        |labels: &Labels, line: &Line| line.samples().iter().rev().take_while(|s| again(labels, s)).count();
-    let failing = lines.find(|(labels, line)| streak(labels, line) < passes);
-    failing.map_or(Ok(()), |(labels, line)| {
+    let streak = |part, labels: &Labels, line: &Line| {
+        line.samples().iter().rev().take_while(|s| again(part, labels, s)).count()
+    };
+    let failing = lines.find(|(part, (labels, line))| streak(*part, labels, line) < passes);
+    failing.map_or(Ok(()), |(_, (labels, line))| {
         let newest = line.newest().map_or("no measurement yet".to_owned(), |s| show(&slo.rule, &s.reading));
-        let usual = normal.map(|n| format!(" (usually {})", number(n.median))).unwrap_or_default();
+        let usual = match normal {
+            Some(Normal::Usual { median, .. }) => format!(" (usually {})", number(*median)),
+            Some(Normal::Below { .. }) | None => String::new(),
+        };
         Err(format!("slo `{name}`{}: {newest}{usual}", shown(labels)))
     })
 }

@@ -1,4 +1,4 @@
-//! The time before the sync, as comparisons need it: prepared once, kept in memory, asked for again after a restart.
+//! The time before the sync, as statistics need it: prepared once, kept in memory, asked for again after a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::comparison::Baseline;
 use crate::engine::action::When;
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::Reading;
-use crate::engine::policy::{Comparison, Policy, Slo};
+use crate::engine::policy::{Part, Policy, Rule, Slo};
 use crate::engine::samples::{Labels, Sample};
 use crate::engine::time::{earlier, later};
 
@@ -24,69 +24,117 @@ pub struct Past {
     pub baseline: Option<Period>,
     /// The same time of the day, by how long ago.
     pub references: BTreeMap<Duration, Period>,
+    /// What a burn rate's parts gave right before the sync, by series.
+    rounds: BTreeMap<Part, BTreeMap<Labels, Vec<Point>>>,
 }
 
 impl Past {
-    /// The times that are not known yet, of an analysis whose sync began at `synced_at`.
+    /// The times that are not known yet, each with what is to be asked for, of an analysis whose sync began at `synced_at`.
     pub fn unknown(
         past: Option<&Self>,
-        rule: &Comparison,
+        slo: &Slo,
         policy: &Policy,
         synced_at: Timestamp,
-    ) -> Vec<When> {
+    ) -> Vec<(When, Part)> {
         let step = policy.interval;
+        let baseline = When::Range { from: earlier(synced_at, policy.baseline), to: synced_at, step };
         let mut unknown = Vec::new();
+        let rule = match &slo.rule {
+            Rule::Threshold { .. } | Rule::Boolean { .. } => return unknown,
+            Rule::BurnRate(_) => {
+                let is_unknown = |part: &Part| past.is_none_or(|past| !past.rounds.contains_key(part));
+                return slo.parts().into_iter().filter(is_unknown).map(|part| (baseline, part)).collect();
+            }
+            Rule::Comparison(rule) => rule,
+        };
         if past.is_none_or(|past| past.baseline.is_none()) {
-            unknown.push(When::Range { from: earlier(synced_at, policy.baseline), to: synced_at, step });
+            unknown.push((baseline, Part::Value));
         }
         for ago in &rule.also {
             if past.is_none_or(|past| !past.references.contains_key(ago)) {
                 let from = earlier(synced_at, *ago);
                 // As long as an analysis can last.
-                unknown.push(When::Range { from, to: later(from, policy.duration.saturating_mul(2)), step });
+                let when = When::Range { from, to: later(from, policy.duration.saturating_mul(2)), step };
+                unknown.push((when, Part::Value));
             }
         }
         unknown
     }
 
-    /// Takes the answers to one query over one time in; where some may still be answered, nothing is known yet.
-    pub fn note(
+    /// Takes the answers to an order about one time in; where some of a query may still be answered, nothing is known yet.
+    pub fn note(&mut self, slo: &Slo, policy: &Policy, synced_at: Timestamp, answers: &[&SloAnswer]) {
+        for part in slo.parts() {
+            let own: Vec<_> = answers.iter().copied().filter(|answer| answer.part == part).collect();
+            let transient =
+                |answer: &&SloAnswer| matches!(&answer.reading, Reading::Gap(gap) if gap.is_transient());
+            if let Some(first) = own.first()
+                && !own.iter().any(transient)
+            {
+                self.note_part(slo, policy, synced_at, (part, first.at), series(&own));
+            }
+        }
+    }
+
+    fn note_part(
         &mut self,
         slo: &Slo,
-        rule: &Comparison,
         policy: &Policy,
         synced_at: Timestamp,
-        answers: &[&SloAnswer],
+        (part, first): (Part, Timestamp),
+        series: BTreeMap<Labels, Vec<Point>>,
     ) {
-        let Some(first) = answers.first() else { return };
-        let transient =
-            |answer: &&&SloAnswer| matches!(&answer.reading, Reading::Gap(gap) if gap.is_transient());
-        if answers.iter().any(|answer| transient(&answer)) {
-            return;
-        }
-        let mut series: BTreeMap<&Labels, Vec<Point>> = BTreeMap::new();
-        for answer in answers {
-            series
-                .entry(&answer.series)
-                .or_default()
-                .extend(point(&Sample::new(answer.at, answer.reading.clone())));
-        }
-        let prepared = |(labels, mut points): (&Labels, Vec<Point>)| {
-            points.sort_by_key(|point| point.at);
-            (!points.is_empty())
-                .then(|| (labels.clone(), Baseline::new(&points, slo.looks_back, policy.interval)))
+        let rule = match &slo.rule {
+            Rule::Threshold { .. } | Rule::Boolean { .. } => return,
+            Rule::BurnRate(_) => {
+                self.rounds.insert(part, series);
+                return;
+            }
+            Rule::Comparison(rule) => rule,
         };
-        let period: Period = series.into_iter().filter_map(prepared).collect();
-        if first.at >= earlier(synced_at, policy.baseline) {
+        let prepared = |(labels, points): (Labels, Vec<Point>)| {
+            let baseline = Baseline::new(&points, slo.looks_back, policy.interval);
+            (labels, baseline)
+        };
+        let period: Period = series.into_iter().map(prepared).collect();
+        if first >= earlier(synced_at, policy.baseline) {
             self.baseline = Some(period);
             return;
         }
-        let began = |ago: &&Duration| earlier(synced_at, **ago) <= first.at;
+        let began = |ago: &&Duration| earlier(synced_at, **ago) <= first;
         // The oldest that it can be: they lie further apart than an analysis takes.
         if let Some(ago) = rule.also.iter().filter(began).min() {
             self.references.insert(*ago, period);
         }
     }
+
+    /// Whether all parts of a burn rate are known.
+    pub(super) fn knows(&self, slo: &Slo) -> bool {
+        slo.parts().iter().all(|part| self.rounds.contains_key(part))
+    }
+
+    /// How many series of a part had values.
+    pub(super) fn series(&self, part: Part) -> usize {
+        self.rounds.get(&part).map_or(0, BTreeMap::len)
+    }
+
+    /// What a part of a burn rate gave for a series.
+    pub(super) fn points(&self, part: Part, labels: &Labels) -> &[Point] {
+        self.rounds.get(&part).and_then(|series| series.get(labels)).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// The numbers of each series that has any, oldest first.
+fn series(answers: &[&SloAnswer]) -> BTreeMap<Labels, Vec<Point>> {
+    let mut series: BTreeMap<Labels, Vec<Point>> = BTreeMap::new();
+    for answer in answers {
+        if let Some(point) = point(&Sample::new(answer.at, answer.reading.clone())) {
+            series.entry(answer.series.clone()).or_default().push(point);
+        }
+    }
+    for points in series.values_mut() {
+        points.sort_by_key(|point| point.at);
+    }
+    series
 }
 
 /// A sample as the statistics take it, if it is a number.

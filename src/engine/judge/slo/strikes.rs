@@ -21,7 +21,7 @@ pub fn outcome(rule: &Rule, reading: &Reading) -> Outcome {
             0.0 => true_is_bad,
             _ => return Outcome::Inconclusive,
         },
-        Rule::Comparison(_) => return Outcome::Inconclusive,
+        Rule::Comparison(_) | Rule::BurnRate(_) => return Outcome::Inconclusive,
     };
     if good { Outcome::Pass } else { Outcome::Fail }
 }
@@ -107,6 +107,10 @@ pub fn wanted(rule: &Rule) -> String {
         },
         Rule::Boolean { true_is_bad, .. } => format!("{} is good", if *true_is_bad { "0" } else { "1" }),
         Rule::Comparison(comparison) => format!("within {} %", number(comparison.tolerance * 100.0)),
+        Rule::BurnRate(rule) => {
+            let limits = rule.windows.iter().map(|pair| rule.limit_of(pair));
+            format!("less than {}", number(limits.fold(f64::INFINITY, f64::min)))
+        }
     }
 }
 
@@ -127,7 +131,7 @@ mod tests {
     use crate::engine::facts::Gap;
     use crate::engine::fixture::at;
     use crate::engine::judge::slo::{Case, SloJudgement, judge};
-    use crate::engine::policy::Slo;
+    use crate::engine::policy::{Part, Slo};
     use crate::engine::samples::{Labels, Lines};
     use crate::engine::template::Template;
 
@@ -140,7 +144,7 @@ mod tests {
         let lines = |text: &str| {
             let mut lines = Lines::default();
             for (i, c) in (0..).zip(text.trim().chars()) {
-                lines.add(&Labels::new(), Sample::new(at(i), reading(c)), 5);
+                lines.add(Part::Value, &Labels::new(), Sample::new(at(i), reading(c)), 5);
             }
             lines
         };
