@@ -22,7 +22,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("policy", &["engine"]),
     ("sandbox", &["engine"]),
     ("replay", &["engine"]),
-    ("audit", &["engine", "record"]),
+    ("audit", &["engine", "record", "act"]),
     ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy"]),
     (
         "cli",

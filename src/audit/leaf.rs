@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::claim::Claim;
 use super::finding::{Code, Finding};
 use crate::record::ledger::{Digest, Link, LinkError, path_of};
 
@@ -25,6 +26,8 @@ pub struct Leaf {
     pub cluster: String,
     /// The application, `namespace/name`; none where it is about the daemon.
     pub application: Option<String>,
+    /// What it says of commits.
+    pub claim: Option<Box<Claim>>,
 }
 
 /// What every record has.
@@ -79,6 +82,7 @@ impl Leaf {
             let message = format!("a record of this id and day lies at {expected}");
             found.push(Finding::on_file(Code::WrongPath, path, message));
         }
+        let claim = Claim::of(&link).map(Box::new);
         let leaf = Self {
             path: path.to_owned(),
             sequence: link.sequence,
@@ -87,6 +91,7 @@ impl Leaf {
             at: known.at,
             id: known.id,
             cluster: known.cluster,
+            claim,
             application: known.application.map(|app| format!("{}/{}", app.namespace, app.name)),
         };
         (Some(leaf), found)

@@ -1,10 +1,15 @@
-//! Whether a ledger is what it was when it was written: pure checks over its files.
+//! Whether a ledger is what it was when it was written: pure checks over its files, its commits, and the reverts that it
+//! names.
 //!
 //! Nothing here reads a file or a repository, or knows the time: `cli/audit/` brings what is checked.
 
 pub mod chain;
+mod claim;
 mod finding;
+pub mod history;
 mod leaf;
+pub mod reverts;
 
+pub use claim::{Claim, Named, Part};
 pub use finding::{Code, Finding, Place};
 pub use leaf::Leaf;

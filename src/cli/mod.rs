@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod access;
 pub mod audit;
 pub mod check;
 pub mod demo;

@@ -1,7 +1,7 @@
 //! `lastgood revert`: plans a revert from a repository alone, and pushes it if asked.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,11 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::access::{Reach, read};
 use crate::act::git::never::{KINDS, Never};
 use crate::act::git::offline::{Change, Outcome, Report, Wish};
 use crate::act::git::plan::OnConflict;
-use crate::act::git::{Access, Auth, Git, Identity, KeyText, Secret, Signer};
+use crate::act::git::{Git, Identity, KeyText, Secret, Signer};
 use crate::engine::action::Culprit;
 
 /// Exit code for a plan that conflicts with later commits.
@@ -68,15 +69,8 @@ pub struct Revert {
     /// it has one, in the environment variable `LASTGOOD_SIGNING_PASSPHRASE`.
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
-    /// The file with a private key for SSH.
-    #[arg(long, value_name = "FILE")]
-    ssh_key: Option<PathBuf>,
-    /// The file with host keys for SSH; by default `~/.ssh/known_hosts`.
-    #[arg(long, value_name = "FILE")]
-    known_hosts: Option<PathBuf>,
-    /// The file with the certificate authorities for HTTPS, in PEM.
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
     /// The folder that keeps the copy of a remote repository; by default a temporary one.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -109,7 +103,7 @@ enum Output {
 impl Revert {
     /// Plans, prints, and pushes if asked.
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let access = self.access()?;
+        let access = self.reach.access(&self.repo)?;
         let identity = self.identity()?;
         let kinds: Vec<String> = self.never_kinds.iter().filter(|kind| !kind.is_empty()).cloned().collect();
         let never = Never::new(&self.never_paths, &kinds).context("--never-path")?;
@@ -161,27 +155,6 @@ impl Revert {
         };
         Ok(Identity { name: name.to_owned(), email: email.to_owned(), signer })
     }
-
-    /// How to reach the repository: what its URL holds, the options, and the environment for a password.
-    fn access(&self) -> anyhow::Result<Access> {
-        let mut access = Access::new(&self.repo);
-        access.ca_pem = self.ca.as_deref().map(read).transpose()?;
-        access.known_hosts = match &self.known_hosts {
-            Some(path) => Some(read(path)?),
-            None => std::env::home_dir().and_then(|home| read(&home.join(".ssh/known_hosts")).ok()),
-        };
-        if let Some(path) = &self.ssh_key {
-            access.auth = Auth::SshKey { key: Secret::new(read(path)?) };
-        } else if let Ok(password) = std::env::var("LASTGOOD_GIT_PASSWORD") {
-            let username = std::env::var("LASTGOOD_GIT_USERNAME").unwrap_or_else(|_| "x-access-token".into());
-            access.auth = Auth::Basic { username, password: Secret::new(password) };
-        }
-        Ok(access)
-    }
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn outcome(outcome: Outcome) -> &'static str {

@@ -68,11 +68,14 @@ pub(crate) fn records() -> Vec<Record> {
     let mut last = record("f-recovered", 400, "Recovered", "recovered with 2222222");
     last.evidence =
         Some(json!({ "signals": [{ "name": "error-rate", "limit": 0.05, "values": [0.01, 0.2] }] }));
+    let mut pushed =
+        record("d-pushed", 90, "RevertPushed", "pushed 2222222 to `main`, which reverts bad1bad");
+    pushed.detail = json!({ "record": { "parts": [] }, "already": false });
     vec![
         record("a-healthy", 0, "Healthy", "1111111 is healthy after 5 min"),
         record("b-degraded", 30, "Degraded", "bad1bad is degraded after 30 s: error-rate is 0.2"),
         record("c-intended", 31, "RevertIntended", "reverting bad1bad to 1111111 because of error-rate"),
-        record("d-pushed", 90, "RevertPushed", "pushed 2222222 to `main`, which reverts bad1bad"),
+        pushed,
         record("e-live", 120, "RevertLive", "2222222 is live (synced)"),
         last,
     ]

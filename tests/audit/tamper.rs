@@ -239,7 +239,10 @@ fn a_result_is_for_people_and_for_programs() {
     let folder = folder(&records());
     let ledger = ["--ledger", text(folder.path())];
     let (_, out, _) = audit(&[&["verify"], ledger.as_slice()].concat());
-    let expected = format!("DIR: 6 records of cluster test\nhead: {}\nnothing is wrong\n", head(&records()));
+    let expected = format!(
+        "DIR: 6 records of cluster test\nhead: {}\n0 reverts with their records\nnothing is wrong\n",
+        head(&records())
+    );
     assert_eq!(out.replace(text(folder.path()), "DIR"), expected);
 
     fs::remove_file(folder.path().join("2026/01/31/c-intended.json")).unwrap();

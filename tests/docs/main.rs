@@ -1,6 +1,7 @@
 //! Files that are generated from the code, or must agree with it. `BLESS=1` writes the generated ones anew.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+mod audit;
 mod check;
 mod cli;
 mod journal;
@@ -13,6 +14,9 @@ mod source;
 
 #[path = "../support/history.rs"]
 mod history;
+#[path = "../audit/fixture.rs"]
+#[allow(dead_code, reason = "the tests of the command need more of it")]
+mod ledger;
 
 use std::path::{Path, PathBuf};
 

@@ -21,6 +21,8 @@ const LENGTH_CHARS: usize = 4;
 pub(crate) struct Wanted {
     /// By their full names. `HEAD`, and what it points to if it is asked for, are kept anyway.
     pub(crate) names: Vec<String>,
+    /// By how their full names begin.
+    pub(crate) prefixes: Vec<String>,
     /// By what they stand at.
     pub(crate) ids: Vec<String>,
 }
@@ -31,7 +33,7 @@ impl Wanted {
         let name = if name.is_empty() { "HEAD" } else { name };
         let name = name.strip_prefix("refs/heads/").unwrap_or(name);
         let tag = name.strip_prefix("refs/tags/").unwrap_or(name);
-        Self { names: vec![format!("refs/heads/{name}"), format!("refs/tags/{tag}")], ids: Vec::new() }
+        Self { names: vec![format!("refs/heads/{name}"), format!("refs/tags/{tag}")], ..Self::default() }
     }
 }
 
@@ -133,6 +135,7 @@ impl Filter {
         let plain = name.strip_suffix("^{}").unwrap_or(name);
         let wanted = name == "HEAD"
             || self.wanted.names.iter().any(|wanted| wanted == plain)
+            || self.wanted.prefixes.iter().any(|wanted| name.starts_with(wanted))
             || (self.wanted.ids.iter().any(|wanted| wanted == id) && name.starts_with("refs/heads/"));
         self.kept += usize::from(wanted);
         wanted && self.kept <= KEPT_MAX
@@ -317,7 +320,7 @@ mod tests {
     #[test]
     fn branches_at_a_wanted_commit_are_passed_on() {
         let bytes = list("refs/heads/a\0report-status", &[('2', "refs/heads/b"), ('2', "refs/pull/1/head")]);
-        let wanted = Wanted { names: Vec::new(), ids: vec![id('2')] };
+        let wanted = Wanted { ids: vec![id('2')], ..Wanted::default() };
         assert_eq!(passed(&bytes, &wanted), ["refs/heads/a", "refs/heads/b"]);
     }
 

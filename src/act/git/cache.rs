@@ -125,6 +125,16 @@ fn fetch(repo: &Repository, session: &Session, target: &str, any: bool) -> Resul
     Ok(Target::NotABranch)
 }
 
+/// Fetches all branches whose names begin with `prefix`, which ends with `/`.
+pub(crate) fn fetch_below(repo: &Repository, session: &Session, prefix: &str) -> Result<(), Failure> {
+    session.begin(Wanted { prefixes: vec![format!("refs/heads/{prefix}")], ..Wanted::default() });
+    let explain = |e: git2::Error| session.explain(&e);
+    let mut remote = repo.remote_anonymous(&session.access.url).map_err(explain)?;
+    fetch_ref(&mut remote, &format!("+refs/heads/{prefix}*:refs/remotes/origin/{prefix}*"))
+        .map_err(explain)?;
+    Ok(())
+}
+
 /// Fetches one reference; none when the server does not have it.
 fn fetch_ref(remote: &mut git2::Remote<'_>, refspec: &str) -> Result<Option<Oid>, git2::Error> {
     let mut found = None;

@@ -17,6 +17,7 @@ mod graph;
 mod history;
 pub(crate) mod http;
 mod hydrated;
+pub mod inspect;
 mod look;
 mod merge;
 pub mod message;
@@ -49,7 +50,7 @@ pub use access::{Access, Auth, Secret};
 pub use error::GitError;
 pub use footprint::{Footprint, FootprintError};
 pub use propose::Aside;
-pub use sign::{KeyText, SignError, Signer};
+pub use sign::{KeyText, SignError, Signer, Trusted};
 pub use url::redact;
 pub use write_access::WriteAccess;
 

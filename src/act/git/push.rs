@@ -37,7 +37,7 @@ pub(crate) fn push(
     expected: Oid,
 ) -> PushOutcome {
     let reference = format!("refs/heads/{branch}");
-    session.begin(Wanted { names: vec![reference.clone()], ids: Vec::new() });
+    session.begin(Wanted { names: vec![reference.clone()], ..Wanted::default() });
     if Scheme::of(&session.access.url) == Some(Scheme::Local) {
         return match local(repo, &session.access.url, &reference, new, expected) {
             Ok(()) => PushOutcome::Pushed,

@@ -3,6 +3,7 @@
 mod openpgp;
 mod secret;
 mod ssh;
+mod trusted;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use secret::{NoKey, from_secret};
+pub use trusted::Trusted;
 
 use super::access::Secret;
 

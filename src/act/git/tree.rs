@@ -195,9 +195,29 @@ pub(crate) fn write(
 
 /// The paths of the files that differ between two trees, sorted; folders that are the same are not read.
 pub(crate) fn changed(repo: &Repository, old: Oid, new: Oid) -> Result<Vec<Vec<u8>>, git2::Error> {
+    let different = differences(repo, Some(old), new)?;
+    Ok(different.into_iter().map(|difference| difference.path).collect())
+}
+
+/// A file that is not the same in two trees.
+#[derive(Clone, Debug)]
+pub(crate) struct Difference {
+    pub(crate) path: Vec<u8>,
+    /// Whether the first tree has it.
+    pub(crate) before: bool,
+    /// Whether the second tree has it.
+    pub(crate) after: bool,
+}
+
+/// The files that differ between two trees, by their paths; without a first one everything is new.
+pub(crate) fn differences(
+    repo: &Repository,
+    old: Option<Oid>,
+    new: Oid,
+) -> Result<Vec<Difference>, git2::Error> {
     let mut files = Vec::new();
-    compare(repo, Some(Entry::folder(old)), Some(Entry::folder(new)), &[], &mut files)?;
-    files.sort();
+    compare(repo, old.map(Entry::folder), Some(Entry::folder(new)), &[], &mut files)?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
@@ -206,7 +226,7 @@ fn compare(
     old: Option<Entry>,
     new: Option<Entry>,
     path: &[u8],
-    files: &mut Vec<Vec<u8>>,
+    files: &mut Vec<Difference>,
 ) -> Result<(), git2::Error> {
     if old == new {
         return Ok(());
@@ -214,7 +234,8 @@ fn compare(
     let folder = |entry: Option<Entry>| entry.filter(|e| e.is_folder()).map(|e| e.oid);
     let file = |entry: Option<Entry>| entry.filter(|e| !e.is_folder());
     if file(old) != file(new) {
-        files.push(path.to_vec());
+        let (before, after) = (file(old).is_some(), file(new).is_some());
+        files.push(Difference { path: path.to_vec(), before, after });
     }
     let (old, new) = (Folder::read(repo, folder(old))?, Folder::read(repo, folder(new))?);
     for name in names(&[&old, &new]) {

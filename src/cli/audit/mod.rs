@@ -1,5 +1,6 @@
 //! `lastgood audit`: what the ledger says, and whether it can be believed.
 
+mod commits;
 mod list;
 mod output;
 mod select;

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::audit::chain::Chain;
+use crate::audit::reverts::Compared;
 use crate::audit::{Code, Finding, Place};
 use crate::policy::mistake::printable;
 
@@ -26,12 +27,18 @@ pub(super) struct Outcome {
     pub(super) place: String,
     /// The chain of each cluster.
     pub(super) chains: Vec<Chain>,
+    /// What is wrong between records and commits.
+    pub(super) commits: Vec<Finding>,
+    /// How many there are; none if they were not compared.
+    pub(super) compared: Option<Compared>,
+    /// What could not be checked.
+    pub(super) unchecked: Vec<String>,
 }
 
 impl Outcome {
     /// Everything that is wrong.
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.chains.iter().flat_map(|chain| &chain.findings)
+        self.chains.iter().flat_map(|chain| &chain.findings).chain(&self.commits)
     }
 }
 
@@ -58,8 +65,23 @@ fn text(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "head: {} {} {}", printable(&chain.cluster), head.sequence, head.hash)?;
         }
     }
+    if let Some(compared) = &outcome.compared {
+        let reverts = counted(compared.reverts, "revert with its record", "reverts with their records");
+        let mut told = vec![reverts];
+        if compared.older > 0 {
+            told.push(format!("{} from before the ledger", compared.older));
+        }
+        if compared.others > 0 {
+            told.push(format!("{} of clusters whose ledger was not read", compared.others));
+        }
+        writeln!(out, "{}", told.join(", "))?;
+    }
+    for what in &outcome.unchecked {
+        writeln!(out, "not checked: {}", printable(what))?;
+    }
     match outcome.findings().count() {
-        0 => writeln!(out, "nothing is wrong"),
+        0 if outcome.unchecked.is_empty() => writeln!(out, "nothing is wrong"),
+        0 => writeln!(out, "nothing is wrong with what was checked"),
         n => writeln!(out, "{}", counted(n, "finding", "findings")),
     }
 }
@@ -82,6 +104,12 @@ fn json(outcome: &Outcome) -> Value {
     json!({
         "ledger": outcome.place,
         "chains": outcome.chains.iter().map(chain).collect::<Vec<_>>(),
+        "reverts": outcome.compared.as_ref().map(|compared| json!({
+            "recorded": compared.reverts,
+            "older": compared.older,
+            "ofOtherClusters": compared.others,
+        })),
+        "unchecked": outcome.unchecked,
         "findings": outcome.findings().map(finding).collect::<Vec<_>>(),
     })
 }
@@ -100,8 +128,8 @@ fn sarif(outcome: &Outcome) -> Value {
     let result = |finding: &Finding| {
         let location = match &finding.on {
             Place::File(path) => json!({ "physicalLocation": { "artifactLocation": { "uri": path } } }),
-            Place::Chain(cluster) => {
-                json!({ "logicalLocations": [{ "name": cluster, "kind": "namespace" }] })
+            Place::Chain(name) | Place::Commit(name) => {
+                json!({ "logicalLocations": [{ "name": name, "kind": "object" }] })
             }
         };
         json!({

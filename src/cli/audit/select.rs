@@ -38,9 +38,9 @@ impl Selection {
     pub(super) fn read(&self, source: &Source) -> anyhow::Result<(Vec<Found>, Vec<String>)> {
         let read = source.each(
             |path| self.may_hold(path),
-            |path, bytes| {
-                let link = Link::read(bytes).map_err(|_| path.to_owned())?;
-                let record = link.record().map_err(|_| path.to_owned())?;
+            |file, bytes| {
+                let link = Link::read(bytes).map_err(|_| file.path.clone())?;
+                let record = link.record().map_err(|_| file.path.clone())?;
                 Ok(self.takes(&record).then_some(Found { sequence: link.sequence, record }))
             },
         )?;
@@ -51,7 +51,7 @@ impl Selection {
                 Err(path) => unread.push(path),
             }
         }
-        found.sort_by_key(|found| found.sequence);
+        found.sort_by(|a, b| (&a.record.cluster, a.sequence).cmp(&(&b.record.cluster, b.sequence)));
         Ok((found, unread))
     }
 

@@ -40,8 +40,10 @@ impl Show {
     /// Prints the record.
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let source = self.place.open()?;
-        let mut found = source
-            .each(|path| name(path).starts_with(&self.id), |path, bytes| (path.to_owned(), bytes.to_vec()))?;
+        let mut found = source.each(
+            |path| name(path).starts_with(&self.id),
+            |file, bytes| (file.path.clone(), bytes.to_vec()),
+        )?;
         if found.iter().any(|(path, _)| name(path) == self.id) {
             found.retain(|(path, _)| name(path) == self.id);
         }

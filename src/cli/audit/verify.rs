@@ -1,5 +1,6 @@
 //! `lastgood audit verify`: is the ledger what it was when it was written?
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,10 +9,14 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
 
+use super::super::access;
 use super::super::replay::time;
+use super::commits::Look;
 use super::output::{Form, Outcome};
-use super::source::Where;
-use crate::audit::{Leaf, chain};
+use super::source::{Source, Where};
+use crate::act::git::Trusted;
+use crate::act::git::inspect::Inspected;
+use crate::audit::{Finding, Leaf, chain, history, reverts};
 use crate::record::ledger::{Digest, Head};
 
 /// Exit code for a ledger with findings.
@@ -24,10 +29,18 @@ const UNKNOWN: u8 = 2;
 pub(super) struct Verify {
     #[command(flatten)]
     place: Where,
-    /// The cluster whose ledger it is; by default the one that its first record names.
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// What was recorded before this time may have been put away: RFC 3339 or Unix seconds.
+    /// Another repository with reverts that records name, or their only one beside a folder; may be given several times.
+    #[arg(long, value_name = "PATH|URL")]
+    reverts_in: Vec<String>,
+    /// A branch on which reverts are looked for, beside the default one and those that records name; may be given several
+    /// times.
+    #[arg(long = "branch", value_name = "NAME")]
+    branches: Vec<String>,
+    /// Checks the ledger alone, and not the commits that its records name.
+    #[arg(long, conflicts_with_all = ["reverts_in", "branches"])]
+    chain_only: bool,
+    /// Reverts before this time are not looked at, and what was recorded before it may have been put away: RFC 3339 or Unix
+    /// seconds.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// A head that the ledger had once, as this command prints it: `CLUSTER SEQUENCE HASH`; may be given several times.
@@ -36,6 +49,12 @@ pub(super) struct Verify {
     /// Reads heads that the ledger had once from this file, and writes the present one to it if nothing is wrong.
     #[arg(long, value_name = "FILE")]
     remember: Option<PathBuf>,
+    /// The file with the SSH keys of which one must have signed each commit, as `ssh-keygen -Y verify` reads it.
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
+    /// The file with the OpenPGP keys of which one must have signed each commit, as `gpg --armor --export` writes it.
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
     /// The form of the result.
     #[arg(long, value_enum, default_value_t = Form::Text)]
     output: Form,
@@ -48,9 +67,12 @@ struct Known {
     head: Head,
 }
 
+/// The branch that a file is from, its place in the chain, and what is wrong with it by itself.
+type FileRead = (usize, (Option<Leaf>, Vec<Finding>));
+
 impl Verify {
     /// Prints a line for each finding and a summary. The exit code is 0 if there are none, 1 if there are, and 2 when it is
-    /// not known.
+    /// not known, or not of all that the records name.
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let outcome = match self.check() {
             Ok(outcome) => outcome,
@@ -61,8 +83,11 @@ impl Verify {
         };
         self.output.write(&outcome, out)?;
         out.flush()?;
-        let good = outcome.findings().next().is_none();
-        Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+        Ok(match (outcome.findings().next(), outcome.unchecked.is_empty()) {
+            (Some(_), _) => ExitCode::from(FINDINGS),
+            (None, false) => ExitCode::from(UNKNOWN),
+            (None, true) => ExitCode::SUCCESS,
+        })
     }
 
     fn check(&self) -> anyhow::Result<Outcome> {
@@ -70,33 +95,130 @@ impl Verify {
         if let Some(file) = &self.remember {
             known.extend(read_heads(file)?);
         }
+        let trusted = self.trusted()?;
         let source = self.place.open()?;
-        let (mut leaves, mut findings) = (Vec::new(), Vec::new());
-        for (leaf, found) in source.each(|_| true, Leaf::read)? {
-            leaves.extend(leaf);
-            findings.extend(found);
+        let (mut outcome, leaves) = self.chains(&source, &known, trusted.as_ref())?;
+        if !self.chain_only {
+            self.commits(&leaves, trusted.as_ref(), &mut outcome)?;
         }
-        let first = leaves.iter().min_by_key(|leaf| leaf.sequence);
-        let cluster = match (&self.cluster, first) {
-            (Some(cluster), _) => cluster.clone(),
-            (None, Some(first)) => first.cluster.clone(),
-            (None, None) => bail!("{} holds no record that can be read", source.place()),
-        };
-        let heads: Vec<Head> =
-            known.iter().filter(|known| known.cluster == cluster).map(|known| known.head.clone()).collect();
-        let mut chain = chain::check(&cluster, &mut leaves, self.since, &heads);
-        findings.append(&mut chain.findings);
-        chain.findings = findings;
-        let outcome = Outcome { place: source.place(), chains: vec![chain] };
-        if let Some(file) = self.remember.as_deref().filter(|_| outcome.findings().next().is_none()) {
-            known.retain(|known| known.cluster != cluster);
-            let present = outcome.chains.iter();
-            known.extend(present.filter_map(|chain| {
-                Some(Known { cluster: chain.cluster.clone(), head: chain.head.clone()? })
-            }));
+        let is_good = outcome.findings().next().is_none();
+        if let Some(file) = self.remember.as_deref().filter(|_| is_good) {
+            for chain in &outcome.chains {
+                known.retain(|known| known.cluster != chain.cluster);
+                let present = chain.head.clone();
+                known.extend(present.map(|head| Known { cluster: chain.cluster.clone(), head }));
+            }
             write_heads(file, &known)?;
         }
         Ok(outcome)
+    }
+
+    /// Checks the chain of each cluster, and the commits of its branches.
+    fn chains(
+        &self,
+        source: &Source,
+        known: &[Known],
+        trusted: Option<&Trusted>,
+    ) -> anyhow::Result<(Outcome, Vec<Leaf>)> {
+        let read = source.each(|_| true, |file, bytes| (file.branch, Leaf::read(&file.path, bytes)))?;
+        let mut by_cluster: BTreeMap<String, (Vec<Leaf>, Vec<Finding>)> = BTreeMap::new();
+        let of_folder =
+            if source.branches.is_empty() { Some(self.cluster_of_folder(source, &read)?) } else { None };
+        for branch in &source.branches {
+            by_cluster.entry(branch.cluster.clone()).or_default();
+        }
+        for (branch, (leaf, mut found)) in read {
+            let of_branch = || source.branches.get(branch).map(|branch| branch.cluster.clone());
+            let Some(cluster) = of_folder.clone().or_else(of_branch) else { continue };
+            let (leaves, findings) = by_cluster.entry(cluster).or_default();
+            leaves.extend(leaf);
+            findings.append(&mut found);
+        }
+        let repo = if source.branches.is_empty() { None } else { Some(Inspected::open(&source.dir)?) };
+        let (mut chains, mut all) = (Vec::new(), Vec::new());
+        for (cluster, (mut leaves, mut findings)) in by_cluster {
+            let heads = known.iter().filter(|known| known.cluster == cluster).map(|known| known.head.clone());
+            let mut chain = chain::check(&cluster, &mut leaves, self.since, &heads.collect::<Vec<_>>());
+            findings.append(&mut chain.findings);
+            for branch in source.branches.iter().filter(|branch| branch.cluster == cluster) {
+                let Some(repo) = &repo else { continue };
+                findings.append(&mut history::check(&repo.history(branch.tip, trusted)?, &leaves));
+            }
+            chain.findings = findings;
+            chains.push(chain);
+            all.append(&mut leaves);
+        }
+        // A cluster whose ledger is gone as a whole.
+        let gone = known.iter().filter(|known| !chains.iter().any(|chain| chain.cluster == known.cluster));
+        let is_asked_for = |known: &&Known| match &self.place.cluster {
+            Some(cluster) => *cluster == known.cluster,
+            None => !source.branches.is_empty(),
+        };
+        let lost: Vec<&Known> = gone.filter(is_asked_for).collect();
+        for known in lost {
+            chains.push(chain::check(&known.cluster, &mut [], self.since, std::slice::from_ref(&known.head)));
+        }
+        let place = source.place().to_owned();
+        Ok((Outcome { place, chains, compared: None, commits: Vec::new(), unchecked: Vec::new() }, all))
+    }
+
+    /// The cluster whose ledger a folder is: the one that was named, else that of the first record.
+    fn cluster_of_folder(&self, source: &Source, read: &[FileRead]) -> anyhow::Result<String> {
+        let leaves = read.iter().filter_map(|(_, (leaf, _))| leaf.as_ref());
+        match (&self.place.cluster, leaves.min_by_key(|leaf| leaf.sequence)) {
+            (Some(cluster), _) => Ok(cluster.clone()),
+            (None, Some(first)) => Ok(first.cluster.clone()),
+            (None, None) => bail!("{} holds no record that can be read", source.place()),
+        }
+    }
+
+    /// Compares the records with the commits that they name, and the reverts on the branches with their records.
+    fn commits(
+        &self,
+        leaves: &[Leaf],
+        trusted: Option<&Trusted>,
+        outcome: &mut Outcome,
+    ) -> anyhow::Result<()> {
+        let look = Look {
+            place: &self.place,
+            given: self.place.repo.iter().chain(&self.reverts_in).cloned().collect(),
+            branches: self.branches.iter().cloned().collect(),
+            since: self.since,
+            trusted,
+        };
+        let wanted = reverts::wanted(leaves, self.since);
+        let read = look.read(&wanted)?;
+        for url in &read.missing {
+            let commits = wanted.get(url).map_or(0, |wanted| wanted.commits.len());
+            let what =
+                format!("{commits} commits in {url}, which was not given; see --reverts-in and --chain-only");
+            outcome.unchecked.push(what);
+        }
+        let mut compared = reverts::compare(leaves, self.since, &read.observed);
+        let unread = compared
+            .unread
+            .iter()
+            .map(|path| format!("the commits of {path}: this version cannot read them"));
+        outcome.unchecked.extend(unread);
+        outcome.commits.append(&mut compared.findings);
+        outcome.compared = Some(compared);
+        Ok(())
+    }
+
+    fn trusted(&self) -> anyhow::Result<Option<Trusted>> {
+        let mut trusted = Trusted::default();
+        let named = |file: &Path, why: String| anyhow::anyhow!("{}: {why}", file.display());
+        if let Some(file) = &self.allowed_signers {
+            trusted.add_allowed_signers(&access::read(file)?).map_err(|why| named(file, why))?;
+        }
+        if let Some(file) = &self.keyring {
+            trusted.add_keyring(&access::read(file)?).map_err(|why| named(file, why))?;
+        }
+        let is_asked = self.allowed_signers.is_some() || self.keyring.is_some();
+        if is_asked && trusted.is_empty() {
+            bail!("the files with trusted keys hold no key for commits");
+        }
+        Ok(is_asked.then_some(trusted))
     }
 }
 

@@ -9,7 +9,7 @@ use ssh_key::private::{KeypairData, RsaKeypair};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, Signature, SshSig};
 
 /// What a signature is for, so that it cannot be taken for one of something else.
-const NAMESPACE: &str = "git";
+pub(super) const NAMESPACE: &str = "git";
 
 /// A private key, unlocked.
 pub(super) struct Key(PrivateKey);
