@@ -212,7 +212,8 @@ fn a_live_check_shows_what_each_query_returns() {
                   - { name: good, max: 0.5, query: 'sum(rate(a{app=\"{{ application }}\"}[1m]))' }\n\
                   - { name: too high, max: 5, query: 'sum(rate(b{n=\"{{ namespace }}\"}[1m]))' }\n\
                   - { name: two, max: 1, query: several }\n\
-                  - { name: none, min: 1, query: nothing }\n";
+                  - { name: none, min: 1, query: nothing }\n\
+                  - { name: each, max: 1, query: several, series: each }\n";
     std::fs::write(&file, policy.replace("URL", &url)).unwrap();
     let check = |more: &[&str]| {
         let (code, out, err) = lastgood(&[&["check", path(&file)], more].concat());
@@ -227,6 +228,8 @@ fn a_live_check_shows_what_each_query_returns() {
   too high  7 (at most 5): fails
   two       2 series where one number is wanted
   none      no data: the query matched no series
+  each      {pod=\"1\"} 1 (at most 1): passes
+  each      {pod=\"2\"} 2 (at most 1): fails
 
 1 policy is valid";
     let (code, out) = check(&["--live", "--set", "namespace=web", "--allow", "no-value-now"]);
@@ -252,6 +255,8 @@ fn a_live_check_shows_what_each_query_returns() {
             "gap": null, "says": "passes",
         })
     );
+    let last = &out["answers"][5];
+    assert_eq!((&last["series"], &last["value"]), (&json!({ "pod": "2" }), &json!(2.0)), "{last}");
     let (_, out) = check(&["--live", "--output", "json"]);
     assert!(out.contains("unreachable: Connection refused"), "{out}");
 }

@@ -81,7 +81,7 @@ impl Proposal {
                 told.push(format!("{}: has no limits, and stays as it is", slo.name));
                 continue;
             };
-            let stretches: Vec<_> = recorded.stretches(query).collect();
+            let stretches = recorded.stretches(query);
             let (max, min) = quiet(*objective, *strikes, &stretches);
             let found =
                 [("max", max), ("min", min)].into_iter().filter_map(|(field, one)| Some((field, one?)));

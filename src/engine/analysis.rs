@@ -11,7 +11,7 @@ use super::facts::{ApplicationFacts, Operation, Revision, Revisions, RolloutFact
 use super::forge::ProposedPart;
 use super::judge::Breach;
 use super::judge::rollout::SickBefore;
-use super::judge::slo::{Normal, Past};
+use super::judge::slo::{Broken, Past};
 use super::judge::sync::Attempts;
 use super::samples::Lines;
 use super::time::later;
@@ -297,9 +297,9 @@ pub struct Bad {
     pub degraded_at: Timestamp,
     /// Why.
     pub breaches: Vec<Breach>,
-    /// By what a recovery is known where statistics convicted, by SLO.
+    /// The series that convicted, by SLO: these must pass again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub normal: BTreeMap<String, Normal>,
+    pub broken: BTreeMap<String, Vec<Broken>>,
 }
 
 /// A revert on its way to the branch.

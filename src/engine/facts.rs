@@ -449,6 +449,8 @@ pub enum Gap {
     Infinite,
     /// The query gave several series where one number is wanted.
     SeveralSeries(usize),
+    /// Each series is judged, and there are more than [`SERIES_MAX`](super::samples::SERIES_MAX).
+    TooManySeries(usize),
     /// The server warned that its answer may be incomplete.
     Partial(String),
     /// No answer in time.
@@ -483,6 +485,7 @@ impl Gap {
             | Self::NotANumber
             | Self::Infinite
             | Self::SeveralSeries(_)
+            | Self::TooManySeries(_)
             | Self::QueryRefused(_)
             | Self::HealthOlderThanSync
             | Self::OtherCluster => false,
@@ -497,6 +500,9 @@ impl fmt::Display for Gap {
             Self::NotANumber => f.write_str("NaN (as of 0/0: no traffic)"),
             Self::Infinite => f.write_str("infinite (a division by zero)"),
             Self::SeveralSeries(n) => write!(f, "{n} series where one number is wanted"),
+            Self::TooManySeries(n) => {
+                write!(f, "{n} series, and at most {} are judged", super::samples::SERIES_MAX)
+            }
             Self::Partial(warning) => write!(f, "a partial answer: {warning}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),

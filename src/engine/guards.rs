@@ -346,7 +346,7 @@ mod tests {
             synced_at: at(200),
             degraded_at: now,
             breaches: Vec::new(),
-            normal: std::collections::BTreeMap::new(),
+            broken: std::collections::BTreeMap::new(),
         };
         let said = match super::check(state, application, &bad, &context) {
             Ok(parts) => {

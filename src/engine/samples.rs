@@ -1,6 +1,6 @@
 //! What was read for one SLO, over time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -142,15 +142,67 @@ impl Lines {
         Self(BTreeMap::new())
     }
 
-    /// Adds a sample to a series and keeps the newest `most` of it; a series too many is left out.
-    pub fn add(&mut self, part: Part, series: &Labels, sample: Sample, most: usize) {
-        let of_part = self.0.keys().filter(|(other, _)| *other == part).count();
+    /// Adds a sample to a series and keeps the newest `most` of it; false where it is a series too many, and left out.
+    pub fn add(&mut self, part: Part, series: &Labels, sample: Sample, most: usize) -> bool {
+        let labelled = self.of(part).filter(|(labels, _)| !labels.is_empty()).count();
         match self.0.get_mut(&(part, series.clone())) {
             Some(line) => line.add(sample, most),
-            None if of_part <= SERIES_MAX => {
+            None if series.is_empty() || labelled < SERIES_MAX => {
                 self.0.entry((part, series.clone())).or_default().add(sample, most);
             }
-            None => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// Takes in all that a query gave at one time, where each of its series is judged by itself.
+    ///
+    /// A series that is known, here or by `known`, and left out of the answer has a gap at this time: what stops to come
+    /// passes no longer, and where it comes back it is not judged by what it gave long ago.
+    pub fn take(
+        &mut self,
+        part: Part,
+        at: Timestamp,
+        answers: &[(&Labels, &Reading)],
+        known: &BTreeSet<Labels>,
+        most: usize,
+    ) {
+        let mut all = true;
+        for (labels, reading) in answers {
+            all &= self.add(part, labels, Sample::new(at, (*reading).clone()), most);
+        }
+        let gap = |(_, reading): &(&Labels, &Reading)| matches!(reading, Reading::Gap(_));
+        let none = Labels::new();
+        let nothing = answers.first().filter(|_| answers.iter().all(gap)).map(|(_, reading)| *reading);
+        match nothing {
+            // What holds for all stands without labels too, where it is found when no series is known.
+            Some(reading) => all &= self.add(part, &none, Sample::new(at, reading.clone()), most),
+            None => self.answered(part, at),
+        }
+        if !all {
+            let gap = Reading::Gap(Gap::TooManySeries(SERIES_MAX + 1));
+            self.add(part, &none, Sample::new(at, gap), most);
+        }
+        let was_there = self.line(part, &none).is_some_and(|line| line.0.iter().any(|s| s.value().is_some()));
+        let silent = |labels: &&Labels| {
+            answers.iter().all(|(own, _)| own != labels) && (was_there || !labels.is_empty())
+        };
+        let here = self.of(part).map(|(labels, _)| labels);
+        let silent: BTreeSet<Labels> = here.chain(known).filter(silent).cloned().collect();
+        let reading = nothing.cloned().unwrap_or(Reading::Gap(Gap::NoData));
+        for labels in &silent {
+            self.add(part, labels, Sample::new(at, reading.clone()), most);
+        }
+    }
+
+    /// Forgets that there was no answer at a time, since there is one now.
+    fn answered(&mut self, part: Part, at: Timestamp) {
+        let none = (part, Labels::new());
+        if let Some(line) = self.0.get_mut(&none) {
+            line.0.retain(|sample| sample.at != at || sample.value().is_some());
+            if line.0.is_empty() {
+                self.0.remove(&none);
+            }
         }
     }
 

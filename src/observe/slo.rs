@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 
-use self::answer::number;
+pub use self::answer::OfSeries;
+use self::answer::readings;
 use self::credentials::Secrets;
 pub use self::range::{Labels, RangeSeries};
 use self::server::{Request, Servers};
@@ -20,12 +21,12 @@ use self::sharing::Sharing;
 use crate::engine::action::{MeasureOrder, When};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
-use crate::engine::policy::Prometheus;
+use crate::engine::policy::{Prometheus, Series};
 
 /// Queries that one order has on their way at the same time: a Prometheus runs twenty at most, for everybody.
 const CONCURRENT_MAX: usize = 4;
 
-/// Bytes of an answer with one number that are read. It takes two hundred; a query that forgot to aggregate takes megabytes.
+/// Bytes of an answer for one time that are read. It takes two hundred a series; a query that forgot to aggregate takes megabytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Sends queries to Prometheus servers, keeps the connections, and sends once what several ask at the same time.
@@ -49,7 +50,7 @@ impl Slos {
         Ok(Self { servers: Arc::new(Servers::new(secrets)?), sharing: Arc::default() })
     }
 
-    /// Sends all queries of an order and gives an answer for each of them at each of its times.
+    /// Sends all queries of an order and gives an answer for each of them at each of its times, or one for each of its series.
     ///
     /// The answers come query by query, in the order's order, oldest first. What another order asked too, not longer ago
     /// than a quarter of the interval, is not sent again: each answer says when it was asked for.
@@ -62,13 +63,18 @@ impl Slos {
     ) -> Vec<SloAnswer> {
         let fresh = interval / 4;
         let asked = order.queries.iter().map(|query| async move {
-            let promql = &query.promql;
-            let answer = |(at, reading)| SloAnswer::new(query, at, reading);
+            let (promql, wanted) = (&query.promql, query.series);
+            let answer =
+                |at| move |(series, reading): OfSeries| SloAnswer::of_series(query, series, at, reading);
             match order.when {
-                When::Now => vec![answer(self.instant(prometheus, promql, None, fresh, now).await)],
+                When::Now => {
+                    let (at, found) = self.instant(prometheus, promql, wanted, None, fresh, now).await;
+                    found.into_iter().map(answer(at)).collect::<Vec<_>>()
+                }
                 When::Range { from, to, step } => {
                     let series = self.pieces(prometheus, promql, (from, to, step), fresh).await;
-                    range::readings(series, &order.when.times(now), step).map(answer).collect()
+                    let found = range::readings(&series, &order.when.times(now), step, wanted);
+                    found.into_iter().map(|(at, one)| answer(at)(one)).collect()
                 }
             }
         });
@@ -78,27 +84,34 @@ impl Slos {
     }
 
     /// Sends one query, evaluated at a time, or by the server's own clock when none is given.
-    pub async fn query(&self, prometheus: &Prometheus, promql: &str, at: Option<Timestamp>) -> Reading {
-        self.instant(prometheus, promql, at, Duration::ZERO, Timestamp::UNIX_EPOCH).await.1
+    ///
+    /// Never empty, and one reading without labels where one number is wanted, or nothing is known of any series.
+    pub async fn query(
+        &self,
+        prometheus: &Prometheus,
+        promql: &str,
+        wanted: Series,
+        at: Option<Timestamp>,
+    ) -> Vec<OfSeries> {
+        self.instant(prometheus, promql, wanted, at, Duration::ZERO, Timestamp::UNIX_EPOCH).await.1
     }
 
     async fn instant(
         &self,
         prometheus: &Prometheus,
         promql: &str,
+        wanted: Series,
         at: Option<Timestamp>,
         fresh: Duration,
         now: Timestamp,
-    ) -> (Timestamp, Reading) {
+    ) -> (Timestamp, Vec<OfSeries>) {
         let mut form = vec![("query", promql.to_owned())];
         form.extend(at.map(|at| ("time", at.to_string())));
         let prometheus = prometheus.clone();
         let request = Request { prometheus, method: "query", form, bytes_max: ANSWER_BYTES_MAX };
         let (asked_at, answer) = self.sharing.send(&self.servers, request, fresh, now).await;
-        match answer.and_then(|(status, body)| number(status, &body)) {
-            Ok(value) => (asked_at, Reading::Value(value)),
-            Err(gap) => (asked_at, Reading::Gap(gap)),
-        }
+        let found = answer.and_then(|(status, body)| readings(status, &body, wanted));
+        (asked_at, found.unwrap_or_else(|gap| vec![(Labels::new(), Reading::Gap(gap))]))
     }
 
     /// What a query gives from one time to another, in steps: each series with its labels and its samples, oldest first.

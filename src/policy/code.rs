@@ -73,6 +73,7 @@ codes! {
     Warning "no-traffic" => NoTraffic: "A ratio without a value while its numerator matches no series, as before the first error.",
     Warning "no-error-budget" => NoErrorBudget: "An objective of 100 %: a single failed request is a failed measurement.",
     Warning "several-series" => SeveralSeries: "A query that gives several series where one number is wanted.",
+    Warning "series-per-pod" => SeriesPerPod: "Each series is judged, and there is one for each pod or revision: those of the new one have no past, so none can convict.",
     Warning "never-matches" => NeverMatches: "An operation on two sides with different labels has no result.",
     Warning "no-value-when-false" => NoValueWhenFalse: "A comparison without `bool`, or `absent()`, gives nothing while it is false, which is inconclusive.",
     Warning "compared-with-itself" => ComparedWithItself: "A comparison with a past that is soon the time after the change.",

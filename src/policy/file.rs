@@ -9,8 +9,8 @@ pub use super::burn_rate::{BurnRate, Windows};
 use super::duration::Span;
 use super::share::Share;
 pub use super::words::{
-    AutoMerge, ForgeKind, Metrics, Mode, OnConflict, OnNewerChange, OnProtected, PresetKind, SharedFiles,
-    TrueIs, Worse,
+    AutoMerge, ForgeKind, Metrics, Mode, OnConflict, OnNewerChange, OnProtected, PresetKind, Series,
+    SharedFiles, TrueIs, Worse,
 };
 
 /// The format that this version reads.
@@ -213,7 +213,7 @@ fn one_minute() -> Span {
 pub struct Slo {
     /// Its name, once in this policy.
     pub name: String,
-    /// A `PromQL` query that gives one number; `{{ application }}`, `{{ namespace }}` (where its workloads live),
+    /// A `PromQL` query that gives one number, or with `series: each` one for each of a few series; `{{ application }}`, `{{ namespace }}` (where its workloads live),
     /// `{{ revision }}` and your own variables may stand inside quoted strings.
     pub query: String,
     /// The greatest good value.
@@ -231,6 +231,10 @@ pub struct Slo {
     /// How fast its error budget may be used up; the query gives the share of events within `[{{ window }}]` that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burn_rate: Option<BurnRate>,
+    /// What several series of the query mean: `one` wants one number and takes several as inconclusive; `each` judges each
+    /// by itself, by its labels, at most 20. `one` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     /// Convicts where the query gave values before the sync and has given none for so long; without this, missing data convicts
     /// nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]

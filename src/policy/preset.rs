@@ -197,6 +197,7 @@ fn slo(name: &str, query: String, max: f64, (failures, of): (u32, u32)) -> Slo {
         true_is: None,
         comparison: None,
         burn_rate: None,
+        series: None,
         fail_after_missing: None,
         failures: Some(failures),
         of: Some(of),

@@ -40,6 +40,7 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                     true_is: None,
                     comparison: None,
                     burn_rate: None,
+                    series: None,
                     fail_after_missing: None,
                     failures: Some(failures),
                     of: Some(failures + more),

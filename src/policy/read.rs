@@ -13,7 +13,7 @@ use super::{preset, server, structure};
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
     Comparison, GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, RevertRules,
-    RollbackRules, RolloutRules, Rule, SharedFiles, Slo, Strikes, Worse,
+    RollbackRules, RolloutRules, Rule, Series, SharedFiles, Slo, Strikes, Worse,
 };
 use crate::engine::template::Template;
 
@@ -178,6 +178,10 @@ fn forge(forge: &file::Forge) -> ForgeRules {
 fn slo(slo: &file::Slo, file: &PolicyFile) -> Result<Slo, String> {
     let looks_back = looks_back(slo, file);
     let fails_when_missing = slo.fail_after_missing.map(|after| after.0);
+    let series = match slo.series.unwrap_or(file::Series::One) {
+        file::Series::One => Series::Refuse,
+        file::Series::Each => Series::Each,
+    };
     let query = Template::parse(&slo.query).map_err(|error| error.to_string())?;
     let (failures, of) = slo.strikes();
     let strikes = Strikes { failures, of };
@@ -185,7 +189,7 @@ fn slo(slo: &file::Slo, file: &PolicyFile) -> Result<Slo, String> {
         (slo.min, slo.max, slo.true_is, &slo.comparison, &slo.burn_rate)
     {
         let rule = Rule::BurnRate(rule.rule()?);
-        return Ok(Slo { looks_back, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) });
+        return Ok(Slo { looks_back, series, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) });
     }
     if let (None, None, None, Some(comparison), None) =
         (slo.min, slo.max, slo.true_is, &slo.comparison, &slo.burn_rate)
@@ -200,7 +204,7 @@ fn slo(slo: &file::Slo, file: &PolicyFile) -> Result<Slo, String> {
             minimum_change: comparison.minimum_change,
             also: comparison.also.iter().map(|ago| ago.0).collect(),
         });
-        return Ok(Slo { looks_back, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) });
+        return Ok(Slo { looks_back, series, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) });
     }
     let rule = match (slo.min, slo.max, slo.true_is) {
         (None, Some(max), None) => Rule::Threshold { objective: Objective::Max(max), strikes },
@@ -211,5 +215,5 @@ fn slo(slo: &file::Slo, file: &PolicyFile) -> Result<Slo, String> {
         (None, None, Some(answer)) => Rule::Boolean { true_is_bad: answer == file::TrueIs::Bad, strikes },
         _ => return Err(format!("slo `{}` has no rule, or several", slo.name)),
     };
-    Ok(Slo { looks_back, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) })
+    Ok(Slo { looks_back, series, fails_when_missing, ..Slo::new(slo.name.clone(), query, rule) })
 }

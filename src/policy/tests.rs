@@ -288,6 +288,41 @@ fn missing_data() {
 }
 
 #[test]
+fn several_series() {
+    let slo = |more: &str| {
+        format!(
+            "prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: up, max: 1, series: {more} }}"
+        )
+    };
+    check_lines(&slo("one"), &[]);
+    check_lines(&slo("each"), &[]);
+    check_lines(&slo("every"), &["p:6:43: unknown way to take series `every`; known here: `one`, `each`"]);
+    for rule in ["max: 1", "trueIs: bad", "comparison: { worse: increase }", "burnRate: { objective: 99.9% }"]
+    {
+        let query = if rule.starts_with("burn") { "'rate(x[{{ window }}])'" } else { "x" };
+        let text = format!(
+            "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: a }}\nrollback: {{ mode: push }}\n\
+             prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: {query}, {rule}, series: each }}\n"
+        );
+        let loaded = read("p", text.as_bytes()).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
+        assert_eq!(loaded.policy.slos[0].series, crate::engine::policy::Series::Each, "{rule}");
+    }
+    // 60 of each of 21 series, before and since, 10 times.
+    let many = |n: usize| {
+        let slo = |i| format!("\n  - {{ name: s{i}, query: up, max: 1, series: each, failures: 9, of: 60 }}");
+        let slos: String = (0..n).map(slo).collect();
+        format!("analysis: {{ interval: 1s }}\nprometheus: {{ url: http://p }}\nslos:{slos}")
+    };
+    check_lines(&many(9), &[]);
+    check_lines(
+        &many(10),
+        &[
+            "p:7:3: the slos keep up to 25200 measurements of one analysis, which is too much; at most 25000: lengthen `analysis.interval`, lower `of`, or judge fewer queries by `each` of their series",
+        ],
+    );
+}
+
+#[test]
 fn comparisons() {
     let slo =
         |more: &str| format!("prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: up, {more} }}");

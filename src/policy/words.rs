@@ -51,6 +51,15 @@ words! {
 }
 
 words! {
+    /// What several series of one query mean.
+    Series, "way to take series":
+    /// One number is wanted; several are inconclusive.
+    "one" => One,
+    /// Each is judged by itself.
+    "each" => Each,
+}
+
+words! {
     /// What an application is.
     PresetKind, "kind":
     /// It answers requests over HTTP.

@@ -1,5 +1,7 @@
 //! One rehearsal as a picture: each SLO's values, what they were before, the limits, and the moment of the verdict.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 
 use super::rehearse::{Look, Rehearsal};
@@ -7,6 +9,7 @@ use crate::engine::facts::Reading;
 use crate::engine::judge::Verdict;
 use crate::engine::judge::slo::number;
 use crate::engine::policy::{Objective, Part, Policy, Rule, Slo};
+use crate::engine::samples::Labels;
 
 const WIDTH: f64 = 900.0;
 /// Height of the title above all panels, and of one panel with its own title and its times.
@@ -160,7 +163,15 @@ fn panel(out: &mut String, slo: &Slo, rehearsal: &Rehearsal, span: (Timestamp, T
         line(out, "limit", (LEFT, y.at(*limit)), (RIGHT, y.at(*limit)));
         text(out, (LEFT + 4.0, y.at(*limit) - 4.0), "faint", &format!("{what} {}", number(*limit)));
     }
-    series(out, looks.iter().map(|look| value(look).map(|value| (x_of(look.answer.at), y.at(value)))));
+    let times: BTreeSet<Timestamp> = looks.iter().map(|look| look.answer.at).collect();
+    let mut lines: BTreeMap<&Labels, BTreeMap<Timestamp, f64>> = BTreeMap::new();
+    for look in looks {
+        let line = lines.entry(&look.answer.series).or_default();
+        line.extend(value(look).map(|value| (look.answer.at, value)));
+    }
+    for line in lines.values() {
+        series(out, times.iter().map(|at| line.get(at).map(|value| (x_of(*at), y.at(*value)))));
+    }
     line(out, "sync", (sync, TOP), (sync, BOTTOM));
     line(out, &format!("verdict {}", word(&rehearsal.verdict)), (verdict, TOP), (verdict, BOTTOM));
     let from_sync = |at: Timestamp| format!("{} s", number(seconds(rehearsal.at, at)));

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +11,8 @@ use super::rehearse::{Pretence, Samples, rehearse};
 use crate::engine::action::SloQuery;
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
-use crate::engine::policy::Policy;
+use crate::engine::policy::{Policy, Series};
+use crate::engine::samples::Labels;
 use crate::engine::time::{earlier, later};
 
 /// Steps between two needed stretches of one grid that are fetched along: one query costs more than as many values.
@@ -63,7 +65,7 @@ impl Stretch {
 pub fn needs(policy: &Policy, pretences: &[Pretence]) -> Vec<Stretch> {
     let step = i64::try_from(policy.interval.as_millis()).unwrap_or(i64::MAX).max(1);
     // By query and by where its times lie between two steps: the first and last step of each sync's stretches.
-    let mut grids: BTreeMap<(String, i64), Grid> = BTreeMap::new();
+    let mut grids: BTreeMap<(Sent, i64), Grid> = BTreeMap::new();
     let mut scouted: Option<(&Pretence, Vec<Asked>)> = None;
     for pretence in pretences {
         let same = scouted.as_ref().is_some_and(|(first, _)| differ_only_in_time(first, pretence));
@@ -73,7 +75,7 @@ pub fn needs(policy: &Policy, pretences: &[Pretence]) -> Vec<Stretch> {
         let at = pretence.at.as_millisecond();
         for asked in scouted.iter().flat_map(|(_, found)| found) {
             for (phase, steps) in stretches(at, &asked.distances, step) {
-                let key = (asked.query.promql.clone(), phase);
+                let key = (sent(&asked.query), phase);
                 let grid = grids.entry(key).or_insert_with(|| (asked.query.clone(), BTreeSet::new()));
                 grid.1.extend(steps);
             }
@@ -88,6 +90,13 @@ pub fn needs(policy: &Policy, pretences: &[Pretence]) -> Vec<Stretch> {
         bridged(steps).into_iter().filter_map(move |one| stretch(query, *phase, one))
     });
     merged.collect()
+}
+
+/// A query as it is sent, and how its answer is read.
+type Sent = (String, Series);
+
+fn sent(query: &SloQuery) -> Sent {
+    (query.promql.clone(), query.series)
 }
 
 /// A query, and the first and last step of each stretch of one grid at which it is needed.
@@ -107,11 +116,11 @@ fn differ_only_in_time(a: &Pretence, b: &Pretence) -> bool {
 
 /// What the engine asks where nothing is answered.
 fn scout(policy: &Policy, pretence: &Pretence) -> Vec<Asked> {
-    let asked: RefCell<BTreeMap<String, (SloQuery, BTreeSet<i64>)>> = RefCell::default();
+    let asked: RefCell<BTreeMap<Sent, (SloQuery, BTreeSet<i64>)>> = RefCell::default();
     let notes = |query: &SloQuery, at: Timestamp| {
         let distance = at.as_millisecond() - pretence.at.as_millisecond();
         let mut asked = asked.borrow_mut();
-        let known = asked.entry(query.promql.clone()).or_insert_with(|| (query.clone(), BTreeSet::new()));
+        let known = asked.entry(sent(query)).or_insert_with(|| (query.clone(), BTreeSet::new()));
         known.1.insert(distance);
         Reading::Gap(Gap::NoData)
     };
@@ -150,7 +159,7 @@ fn bridged(stretches: &BTreeSet<(i64, i64)>) -> Vec<(i64, i64)> {
 /// Answers by query and time, as they were fetched.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    queries: BTreeMap<String, Vec<Known>>,
+    queries: BTreeMap<Sent, Vec<Known>>,
     missed: Cell<bool>,
 }
 
@@ -166,18 +175,57 @@ struct Known {
 enum Kept {
     Value(f64),
     NoData,
-    /// All else: other gaps, several series.
+    /// A number for each of some series.
+    Each(Box<[(Arc<Labels>, f64)]>),
+    /// All else: other gaps.
     Whole(Box<[SloAnswer]>),
 }
 
+impl Known {
+    /// What each series gave at each of the times.
+    fn series(&self) -> Vec<Vec<Option<f64>>> {
+        let mut series: BTreeMap<Labels, Vec<Option<f64>>> = BTreeMap::new();
+        let mut put = |labels: &Labels, i: usize, value: f64| {
+            let of_series = series.entry(labels.clone()).or_insert_with(|| vec![None; self.answers.len()]);
+            if let Some(place) = of_series.get_mut(i) {
+                *place = Some(value);
+            }
+        };
+        let none = Labels::new();
+        for (i, kept) in self.answers.iter().enumerate() {
+            match kept {
+                Kept::Value(value) => put(&none, i, *value),
+                Kept::NoData => {}
+                Kept::Each(numbers) => numbers.iter().for_each(|(labels, value)| put(labels, i, *value)),
+                Kept::Whole(answers) => {
+                    for answer in answers {
+                        if let Reading::Value(value) = answer.reading {
+                            put(&answer.series, i, value);
+                        }
+                    }
+                }
+            }
+        }
+        series.into_values().collect()
+    }
+}
+
 impl Kept {
-    fn of(answers: &[SloAnswer]) -> Self {
-        let [SloAnswer { reading, series, .. }] = answers else { return Self::Whole(answers.into()) };
-        match reading {
-            _ if !series.is_empty() => Self::Whole(answers.into()),
-            Reading::Value(value) => Self::Value(*value),
-            Reading::Gap(Gap::NoData) => Self::NoData,
-            Reading::Gap(_) => Self::Whole(answers.into()),
+    fn of(answers: &[SloAnswer], known: &mut BTreeSet<Arc<Labels>>) -> Self {
+        match answers {
+            [SloAnswer { reading, series, .. }] if series.is_empty() => match reading {
+                Reading::Value(value) => Self::Value(*value),
+                Reading::Gap(Gap::NoData) => Self::NoData,
+                Reading::Gap(_) => Self::Whole(answers.into()),
+            },
+            several => {
+                let mut number = |answer: &SloAnswer| match answer.reading {
+                    Reading::Value(value) => Some((shared(&answer.series, known), value)),
+                    Reading::Gap(_) => None,
+                };
+                let numbers: Option<Vec<_>> = several.iter().map(&mut number).collect();
+                numbers.map_or_else(|| Self::Whole(answers.into()), |numbers| Self::Each(numbers.into()))
+            }
         }
     }
 
@@ -186,6 +234,12 @@ impl Kept {
         match self {
             Self::Value(value) => one(Reading::Value(*value)),
             Self::NoData => one(Reading::Gap(Gap::NoData)),
+            Self::Each(numbers) => {
+                let of = |(series, value): &(Arc<Labels>, f64)| {
+                    SloAnswer::of_series(query, Labels::clone(series), at, Reading::Value(*value))
+                };
+                numbers.iter().map(of).collect()
+            }
             // Their time is that of the answer, and their name that of whoever asked first.
             Self::Whole(answers) => answers
                 .iter()
@@ -195,26 +249,33 @@ impl Kept {
     }
 }
 
+/// The same labels, once for all times.
+fn shared(labels: &Labels, known: &mut BTreeSet<Arc<Labels>>) -> Arc<Labels> {
+    if let Some(same) = known.get(labels) {
+        return Arc::clone(same);
+    }
+    let new = Arc::new(labels.clone());
+    known.insert(Arc::clone(&new));
+    new
+}
+
 impl Recorded {
     /// Takes in what a range query gave: answers for each of its times, in whatever order.
     pub fn add(&mut self, stretch: &Stretch, mut answers: Vec<SloAnswer>) {
         answers.sort_by_key(|answer| answer.at);
+        let mut series = BTreeSet::new();
         let known = Known {
             from: stretch.from.as_millisecond(),
             step: i64::try_from(stretch.step.as_millis()).unwrap_or(i64::MAX).max(1),
-            answers: answers.chunk_by(|a, b| a.at == b.at).map(Kept::of).collect(),
+            answers: answers.chunk_by(|a, b| a.at == b.at).map(|one| Kept::of(one, &mut series)).collect(),
         };
-        self.queries.entry(stretch.query.promql.clone()).or_default().push(known);
+        self.queries.entry(sent(&stretch.query)).or_default().push(known);
     }
 
-    /// All that is known of a query, each stretch by itself; none where there was no one number.
-    pub fn stretches(&self, query: &SloQuery) -> impl Iterator<Item = Vec<Option<f64>>> {
-        let number = |kept: &Kept| match kept {
-            Kept::Value(value) => Some(*value),
-            Kept::NoData | Kept::Whole(_) => None,
-        };
-        let known = self.queries.get(&query.promql).into_iter().flatten();
-        known.map(move |known| known.answers.iter().map(number).collect())
+    /// All that is known of a query, each stretch of each of its series by itself; none where there was no number.
+    pub fn stretches(&self, query: &SloQuery) -> Vec<Vec<Option<f64>>> {
+        let known = self.queries.get(&sent(query)).into_iter().flatten();
+        known.flat_map(Known::series).collect()
     }
 
     /// Whether something was asked for that had not been fetched, so that what came out is worth nothing.
@@ -226,7 +287,7 @@ impl Recorded {
 impl Samples for Recorded {
     fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
         let millis = at.as_millisecond();
-        let found = self.queries.get(&query.promql).into_iter().flatten().find_map(|known| {
+        let found = self.queries.get(&sent(query)).into_iter().flatten().find_map(|known| {
             let distance = millis - known.from;
             let on = distance >= 0 && distance % known.step == 0;
             known.answers.get(usize::try_from(distance / known.step).ok()?).filter(|_| on)
@@ -243,8 +304,7 @@ mod tests {
     use super::*;
     use crate::engine::facts::AppKey;
     use crate::engine::fixture::at;
-    use crate::engine::policy::{Part, Series};
-    use crate::engine::samples::Labels;
+    use crate::engine::policy::Part;
     use crate::replay::fixture::policy;
 
     fn syncs(times: &[i64]) -> Vec<Pretence> {
@@ -303,5 +363,41 @@ mod tests {
         assert!(!recorded.missed());
         rehearse(&policy(), &Pretence::new(at(1001), AppKey::new("argocd", "shop"), "web"), &recorded);
         assert!(recorded.missed(), "what lies between the steps was not fetched");
+    }
+    /// Two paths, of which one fails from second 1000 on.
+    struct Paths;
+
+    impl Samples for Paths {
+        fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
+            let of = |path: &str, value| {
+                let labels = Labels::from([("path".to_owned(), path.to_owned())]);
+                SloAnswer::of_series(query, labels, at, Reading::Value(value))
+            };
+            vec![of("/a", 0.01), of("/b", if at.as_second() > 1000 { 0.3 } else { 0.02 })]
+        }
+    }
+
+    #[test]
+    fn several_series_are_kept_by_their_labels() {
+        let mut policy = policy();
+        policy.slos[0].series = Series::Each;
+        let syncs = syncs(&[500, 1000]);
+        let mut recorded = Recorded::default();
+        let needs = needs(&policy, &syncs);
+        for stretch in &needs {
+            let answers = stretch.times().into_iter().flat_map(|at| Paths.answers(&stretch.query, at));
+            recorded.add(stretch, answers.collect());
+        }
+        for (sync, word) in syncs.iter().zip(["passed", r#"{path="/b"} 3 of the latest 3"#]) {
+            let told = rehearse(&policy, sync, &recorded);
+            assert_eq!(told, rehearse(&policy, sync, &Paths));
+            assert!(told.reason().contains(word), "{}", told.reason());
+        }
+        let stretches = recorded.stretches(&needs[0].query);
+        let first: Vec<_> = stretches.iter().map(|one| one[0]).collect();
+        assert_eq!(first, [Some(0.01), Some(0.02)]);
+        // The same query where one number is wanted is another one.
+        let one = SloQuery { series: Series::Refuse, ..needs[0].query.clone() };
+        assert!(recorded.stretches(&one).is_empty());
     }
 }

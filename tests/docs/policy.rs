@@ -110,6 +110,7 @@ fn kind(type_: &str, is_section: bool) -> &'static str {
         "OnProtected" => "`pull-request` or `hold`",
         "AutoMerge" => "`merge`, `squash` or `rebase`",
         "Share" => "share",
+        "Series" => "`one` or `each`",
         "Worse" => "`increase`, `decrease` or `either`",
         "TrueIs" => "`bad` or `good`",
         "PresetKind" => "`http`, `grpc` or `worker`",

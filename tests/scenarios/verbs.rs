@@ -11,7 +11,7 @@ use lastgood::engine::facts::{
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
     BurnRate, Comparison, GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules,
-    RollbackRules, RolloutRules, Rule, SharedFiles, Slo, Strikes, Windows, Worse,
+    RollbackRules, RolloutRules, Rule, Series, SharedFiles, Slo, Strikes, Windows, Worse,
 };
 use lastgood::engine::template::Template;
 
@@ -284,6 +284,7 @@ fn prometheus(world: &mut World, what: &[&str]) -> Result<Vec<Event>, String> {
         [slo, value @ ..] => {
             let reading = match value {
                 ["no", "data"] => Reading::Gap(Gap::NoData),
+                ["gone"] => Reading::Gap(Gap::NoData),
                 ["NaN"] => Reading::Gap(Gap::NotANumber),
                 [number] => Reading::Value(number.parse().map_err(|_| "not a number")?),
                 _ => return Err("what does Prometheus say?".into()),
@@ -404,6 +405,10 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
             };
             let rule = BurnRate { budget: 0.001, events, minimum_errors, windows: vec![pair] };
             policy.slos.push(Slo::new(*name, query, Rule::BurnRate(rule)));
+        }
+        ["slo", name, "judges", "each", "series"] => {
+            let slo = policy.slos.iter_mut().find(|slo| slo.name == *name).ok_or("no such slo")?;
+            slo.series = Series::Each;
         }
         ["slo", name, "fails", "after", d, "without", "data"] => {
             let slo = policy.slos.iter_mut().find(|slo| slo.name == *name).ok_or("no such slo")?;

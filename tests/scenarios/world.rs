@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lastgood::engine::action::{
     Action, Culprit, Delivery, MeasureOrder, Proposed, Refusal, RelateOrder, Relation, RevertOrder,
-    RevertOutcome, RevertPart, RevertRecord, RevertedPart, Touched,
+    RevertOutcome, RevertPart, RevertRecord, RevertedPart, SloQuery, Touched,
 };
 use lastgood::engine::analysis::{App, AppState, Seen};
 use lastgood::engine::decide::{Context, step};
@@ -18,6 +18,7 @@ use lastgood::engine::forge::{ProposedPart, PullRequest, PullRequestState, Withd
 use lastgood::engine::laws;
 use lastgood::engine::origin::Written;
 use lastgood::engine::policy::Policy;
+use lastgood::engine::samples::Labels;
 
 use crate::script::Script;
 use crate::story::{Names, Story, asked};
@@ -268,18 +269,34 @@ impl World {
         let mut answers = Vec::new();
         for query in &order.queries {
             for at in &times {
-                let reading = if self.prometheus_down {
-                    Reading::Gap(Gap::TimedOut)
-                } else {
-                    let values = self.values.get(&asked(query)).map(Vec::as_slice).unwrap_or_default();
-                    // What is said first has been so for ever.
-                    let then = values.iter().rev().find(|(since, _)| since <= at).or(values.first());
-                    then.map_or(Reading::Gap(Gap::NoData), |(_, reading)| reading.clone())
-                };
-                answers.push(SloAnswer::new(query, *at, reading));
+                answers.extend(self.answers(query, *at));
             }
         }
         Event::Measured { round: order.round, answers }
+    }
+
+    /// What a query gives at a time: `errors` one number, `errors{/a}` and `errors{/b}` one for each path.
+    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
+        if self.prometheus_down {
+            return vec![SloAnswer::new(query, at, Reading::Gap(Gap::TimedOut))];
+        }
+        let then = |values: &[(Timestamp, Reading)]| {
+            // What is said first has been so for ever.
+            let then = values.iter().rev().find(|(since, _)| *since <= at).or(values.first());
+            then.map_or(Reading::Gap(Gap::NoData), |(_, reading)| reading.clone())
+        };
+        let of_series = |(name, values): (&String, &Vec<(Timestamp, Reading)>)| {
+            let path = name.strip_prefix(&asked(query))?.strip_prefix('{')?.strip_suffix('}')?;
+            let labels = Labels::from([("path".to_owned(), path.to_owned())]);
+            let reading = then(values);
+            (reading != Reading::Gap(Gap::NoData)).then(|| SloAnswer::of_series(query, labels, at, reading))
+        };
+        let each: Vec<SloAnswer> = self.values.iter().filter_map(of_series).collect();
+        if each.is_empty() {
+            let values = self.values.get(&asked(query)).map(Vec::as_slice).unwrap_or_default();
+            return vec![SloAnswer::new(query, at, then(values))];
+        }
+        each
     }
 
     fn revert(&mut self, order: &RevertOrder) -> Option<RevertOutcome> {

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::engine::facts::Reading;
 use crate::engine::judge::Outcome;
-use crate::engine::judge::slo::{alone, show_part};
+use crate::engine::judge::slo::{alone, show_part, shown as labels};
 use crate::engine::policy::{Part, Prometheus, Slo};
+use crate::engine::samples::Labels;
 use crate::observe::slo::Slos;
 use crate::policy::check::{Finding, Step};
 use crate::policy::code::Code;
@@ -38,7 +39,7 @@ pub struct Asking {
     pub set: Vec<(String, String)>,
 }
 
-/// What one query returned.
+/// What one query returned, or one of its series that are judged each.
 pub(super) struct Answer {
     pub(super) file: String,
     slo: Slo,
@@ -46,6 +47,8 @@ pub(super) struct Answer {
     index: usize,
     /// The query as it was sent; why it could not be, else.
     asked: Result<String, String>,
+    /// The labels of the series; none where there is one number, or nothing.
+    series: Labels,
     /// What came back; nothing if it was not sent.
     reading: Option<Reading>,
 }
@@ -69,16 +72,27 @@ impl Asking {
                 all.flat_map(|(index, slo)| slo.parts().into_iter().map(move |part| (index, slo, part)));
             parts.map(move |(index, slo, part)| self.one(slos, loaded, index, (slo, part)))
         });
-        Ok(runtime.block_on(stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT_MAX).collect()))
+        let asked = stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT_MAX);
+        Ok(runtime.block_on(asked.collect::<Vec<_>>()).into_iter().flatten().collect())
     }
 
-    async fn one(&self, slos: &Slos, loaded: &Loaded, index: usize, (slo, part): (&Slo, Part)) -> Answer {
+    async fn one(
+        &self,
+        slos: &Slos,
+        loaded: &Loaded,
+        index: usize,
+        (slo, part): (&Slo, Part),
+    ) -> Vec<Answer> {
         let asked = slo.render(part, &self.values(loaded));
-        let reading = match (&asked, self.server(loaded)) {
-            (Ok(promql), Some(server)) => Some(slos.query(&server, promql, None).await),
-            _ => None,
+        let answer = |series, reading| {
+            let (file, slo, asked) = (loaded.file.clone(), slo.clone(), asked.clone());
+            Answer { file, slo, part, index, asked, series, reading }
         };
-        Answer { file: loaded.file.clone(), slo: slo.clone(), part, index, asked, reading }
+        let (Ok(promql), Some(server)) = (&asked, self.server(loaded)) else {
+            return vec![answer(Labels::new(), None)];
+        };
+        let found = slos.query(&server, promql, slo.series, None).await;
+        found.into_iter().map(|(series, reading)| answer(series, Some(reading))).collect()
     }
 
     fn server(&self, loaded: &Loaded) -> Option<Prometheus> {
@@ -126,7 +140,9 @@ impl Answer {
                 format!("{} [{}]", self.slo.name, humantime::format_duration(window))
             }
         };
-        (name, printable(&shown) + &self.says().map(|word| format!(": {word}")).unwrap_or_default())
+        let series = if self.series.is_empty() { String::new() } else { labels(&self.series) + " " };
+        let says = self.says().map(|word| format!(": {word}")).unwrap_or_default();
+        (name, printable(&(series + &shown)) + &says)
     }
 
     /// For programs.
@@ -136,14 +152,18 @@ impl Answer {
             Some(Reading::Gap(gap)) => (None, Some(gap.to_string())),
             None => (None, Some(self.line().1)),
         };
-        json!({
+        let mut told = json!({
             "file": self.file,
             "slo": self.slo.name,
             "query": self.asked.as_ref().ok(),
             "value": value,
             "gap": gap,
             "says": self.says(),
-        })
+        });
+        if let (false, Some(told)) = (self.series.is_empty(), told.as_object_mut()) {
+            told.insert("series".to_owned(), json!(self.series));
+        }
+        told
     }
 
     /// Why there is no value, as a warning at the query.
@@ -155,7 +175,10 @@ impl Answer {
                 let message = format!("`{{{{ {name} }}}}` has no value here, so the query was not sent");
                 (message, Some(format!("give `{option} {value}`")))
             }
-            (Ok(_), Some(Reading::Gap(gap))) => (format!("the query has no value now: {gap}"), None),
+            // That one of several has none is shown beside the others.
+            (Ok(_), Some(Reading::Gap(gap))) if self.series.is_empty() => {
+                (format!("the query has no value now: {gap}"), None)
+            }
             (Ok(_), _) => return None,
         };
         let field: &[&str] = match self.part {

@@ -7,7 +7,7 @@ use crate::engine::action::{Round, When};
 use crate::engine::analysis::{Adopting, LastGood, OperationId, Phase};
 use crate::engine::entry::{Kind, LastGoodFrom};
 use crate::engine::event::SloAnswer;
-use crate::engine::facts::{HealthStatus, OperationPhase, SyncStatus};
+use crate::engine::facts::{HealthStatus, OperationPhase, Reading, SyncStatus};
 use crate::engine::judge::slo::passes_at_first_sight;
 use crate::engine::judge::{Outcome, health, rollout};
 use crate::engine::policy::Slo;
@@ -19,8 +19,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 /// The SLOs that pass in these answers.
 pub(super) fn passed(slos: &[Slo], answers: &[SloAnswer]) -> Vec<String> {
     let passes = |slo: &&Slo| {
-        let mut own = answers.iter().filter(|answer| answer.slo == slo.name).peekable();
-        own.peek().is_some() && own.all(|answer| passes_at_first_sight(slo, answer))
+        let own: Vec<_> = answers.iter().filter(|answer| answer.slo == slo.name).collect();
+        // Of several series one without a value says nothing; alone it would say that nothing is known.
+        let silent = |a: &&&SloAnswer| !a.series.is_empty() && matches!(a.reading, Reading::Gap(_));
+        let mut said = own.iter().filter(|answer| !silent(answer)).peekable();
+        said.peek().is_some() && said.all(|answer| passes_at_first_sight(slo, answer))
     };
     slos.iter().filter(passes).map(|slo| slo.name.clone()).collect()
 }

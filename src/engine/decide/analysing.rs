@@ -13,7 +13,7 @@ use crate::engine::facts::{
     ApplicationFacts, HealthStatus, Operation, OperationPhase, Revisions, SourceKind,
 };
 use crate::engine::judge::rollout::SickBefore;
-use crate::engine::judge::slo::{Case, Normal, Past, SloJudgement};
+use crate::engine::judge::slo::{Broken, Case, Past, SloJudgement};
 use crate::engine::judge::sync::Attempts;
 use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, slo, sync};
 use crate::engine::policy::{Part, Rule, Slo};
@@ -26,7 +26,7 @@ const OPERATION_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 /// What the signals say together at one moment.
 struct Opinion {
     breaches: Vec<Breach>,
-    normal: BTreeMap<String, Normal>,
+    broken: BTreeMap<String, Vec<Broken>>,
     open: Vec<String>,
     recheck_at: Option<Timestamp>,
 }
@@ -92,7 +92,7 @@ impl Turn<'_> {
         self.look(&mut analysis);
         let opinion = self.opinion(&analysis);
         if !opinion.breaches.is_empty() {
-            return self.end_degraded(&analysis, opinion.breaches, opinion.normal);
+            return self.end_degraded(&analysis, opinion.breaches, opinion.broken);
         }
         let (until, limit) = self.ends(&analysis);
         let now = self.context.now;
@@ -131,7 +131,7 @@ impl Turn<'_> {
     fn opinion(&self, analysis: &Analysis) -> Opinion {
         let policy = self.context.policy;
         let mut opinion =
-            Opinion { breaches: Vec::new(), normal: BTreeMap::new(), open: Vec::new(), recheck_at: None };
+            Opinion { breaches: Vec::new(), broken: BTreeMap::new(), open: Vec::new(), recheck_at: None };
         let Some(application) = &self.app.seen.application else { return opinion };
 
         let operation = application.operation.as_ref();
@@ -173,9 +173,9 @@ impl Turn<'_> {
 
         for slo in &policy.slos {
             match self.slo(slo, analysis) {
-                SloJudgement::Convicts(breach, normal) => {
+                SloJudgement::Convicts(breach, broken) => {
                     opinion.breaches.push(breach);
-                    opinion.normal.extend(normal.map(|normal| (slo.name.clone(), normal)));
+                    opinion.broken.insert(slo.name.clone(), broken);
                 }
                 SloJudgement::Passes => {}
                 SloJudgement::Open(why) => opinion.open.push(why),
@@ -345,7 +345,7 @@ impl Turn<'_> {
         &mut self,
         analysis: &Analysis,
         breaches: Vec<Breach>,
-        normal: BTreeMap<String, Normal>,
+        broken: BTreeMap<String, Vec<Broken>>,
     ) -> bool {
         let took = elapsed(analysis.began_at, self.context.now);
         let verdict = Verdict::Degraded(breaches.clone());
@@ -356,7 +356,7 @@ impl Turn<'_> {
             synced_at: analysis.began_at,
             degraded_at: self.context.now,
             breaches,
-            normal,
+            broken,
         };
         // What is sick now is the state before the next sync.
         if let (Some(application), Some(rollout)) = (&self.app.seen.application, &self.app.seen.rollout) {

@@ -52,7 +52,7 @@ impl Turn<'_> {
                     synced_at: operation.map_or(self.context.now, |operation| operation.started_at),
                     degraded_at: self.context.now,
                     breaches: vec![breach],
-                    normal: BTreeMap::new(),
+                    broken: BTreeMap::new(),
                     revisions,
                 };
                 self.begin_rollback(bad);

@@ -377,8 +377,8 @@ impl Turn<'_> {
             still.push(judgement.why);
         }
         for slo in self.context.policy.slos.iter().filter(|slo| failed_before(confirming, &slo.name)) {
-            let normal = confirming.bad.normal.get(&slo.name);
-            if let Err(why) = slo::passes_again(slo, normal, recovering.after.get(&slo.name), RECOVERY_PASSES)
+            let broken = confirming.bad.broken.get(&slo.name).map(Vec::as_slice).unwrap_or_default();
+            if let Err(why) = slo::passes_again(slo, broken, recovering.after.get(&slo.name), RECOVERY_PASSES)
             {
                 still.push(why);
             }

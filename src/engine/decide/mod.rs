@@ -11,7 +11,7 @@ mod confirming;
 mod proposing;
 mod reverting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -23,8 +23,8 @@ use super::facts::{AppKey, ApplicationFacts, Gap, Operation, OperationPhase, Rev
 use super::judge::rollout::SickBefore;
 use super::judge::slo::{Past, kept};
 use super::origin::Written;
-use super::policy::{Part, Policy, Slo};
-use super::samples::{Lines, Sample};
+use super::policy::{Part, Policy, Series, Slo};
+use super::samples::{Labels, Line, Lines, Sample};
 
 /// What a step may look at beside the application itself.
 #[derive(Clone, Copy, Debug)]
@@ -233,14 +233,17 @@ impl Turn<'_> {
                     note_before(&mut a.before, policy, answers);
                     note_past(&mut self.app.seen.past, policy, a.baseline_at, answers);
                 } else {
-                    note(&mut a.after, policy, answers);
+                    let (before, periods) = (&a.before, &self.app.seen.past);
+                    note(&mut a.after, policy, answers, |slo, part| {
+                        seen_before((slo, part), before, periods)
+                    });
                 }
             }
             Phase::Confirming(c) => {
                 if let Stage::Recovering(r) = &mut c.stage
                     && round.began_at == r.since
                 {
-                    note(&mut r.after, policy, answers);
+                    note(&mut r.after, policy, answers, |_, _| BTreeSet::new());
                 }
             }
             // An answer that nobody waits for any more.
@@ -286,15 +289,50 @@ fn all_parts<'s>(slos: impl Iterator<Item = &'s Slo>) -> impl Iterator<Item = (&
     slos.flat_map(|slo| slo.parts().into_iter().map(move |part| (slo, part)))
 }
 
-fn note(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[SloAnswer]) {
-    for answer in answers {
-        let slo = policy.slos.iter().find(|slo| slo.name == answer.slo);
-        if let Some(slo) = slo {
-            let sample = Sample::new(answer.at, answer.reading.clone());
-            let lines = lines.entry(slo.name.clone()).or_default();
-            lines.add(answer.part, &answer.series, sample, kept(slo, policy));
+/// Takes in answers; `known` are the series of a part of an SLO that were there before.
+fn note(
+    lines: &mut BTreeMap<String, Lines>,
+    policy: &Policy,
+    answers: &[SloAnswer],
+    known: impl Fn(&Slo, Part) -> BTreeSet<Labels>,
+) {
+    for (slo, part) in all_parts(policy.slos.iter()) {
+        let own = answers.iter().filter(|answer| answer.slo == slo.name && answer.part == part);
+        let mut own: Vec<&SloAnswer> = own.collect();
+        if own.is_empty() {
+            continue;
+        }
+        let (lines, most) = (lines.entry(slo.name.clone()).or_default(), kept(slo, policy));
+        match slo.series {
+            Series::Refuse => {
+                for answer in own {
+                    lines.add(part, &answer.series, Sample::new(answer.at, answer.reading.clone()), most);
+                }
+            }
+            Series::Each => {
+                let known = known(slo, part);
+                own.sort_by_key(|answer| answer.at);
+                for of_time in own.chunk_by(|a, b| a.at == b.at) {
+                    let all: Vec<_> = of_time.iter().map(|a| (&a.series, &a.reading)).collect();
+                    let at = of_time.first().map_or(Timestamp::MIN, |answer| answer.at);
+                    lines.take(part, at, &all, &known, most);
+                }
+            }
         }
     }
+}
+
+/// The series of a part of an SLO that had values before the sync.
+fn seen_before(
+    (slo, part): (&Slo, Part),
+    before: &BTreeMap<String, Lines>,
+    periods: &BTreeMap<String, Past>,
+) -> BTreeSet<Labels> {
+    let has_values = |line: &Line| line.samples().iter().any(|sample| sample.value().is_some());
+    let lines = before.get(&slo.name).into_iter().flat_map(|lines| lines.of(part));
+    let limited = lines.filter(|(_, line)| has_values(line)).map(|(labels, _)| labels);
+    let statistical = periods.get(&slo.name).into_iter().flat_map(|period| period.labels(part));
+    limited.chain(statistical).cloned().collect()
 }
 
 /// Of the time before the sync, what fixed limits look at is saved.
@@ -302,7 +340,7 @@ fn note_before(lines: &mut BTreeMap<String, Lines>, policy: &Policy, answers: &[
     let statistical =
         |answer: &&SloAnswer| policy.slos.iter().any(|slo| slo.name == answer.slo && slo.rule.tests() > 0);
     let others: Vec<SloAnswer> = answers.iter().filter(|answer| !statistical(answer)).cloned().collect();
-    note(lines, policy, &others);
+    note(lines, policy, &others, |_, _| BTreeSet::new());
 }
 
 /// Prepares what statistics need of the time before; that is not saved.

@@ -216,7 +216,7 @@ pub enum Worse {
 }
 
 /// What several series of one answer mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Series {
     /// A query that forgot to aggregate: nothing is known.

@@ -7,7 +7,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::engine::facts::Gap;
+use crate::engine::facts::{Gap, Reading};
+use crate::engine::policy::Series;
+use crate::engine::samples::{Labels, SERIES_MAX};
+
+/// Bytes of one series' labels that are kept.
+const LABELS_BYTES_MAX: usize = 1000;
 
 /// Characters of a server's words that are kept.
 const WORDS_CHARS_MAX: usize = 300;
@@ -63,32 +68,67 @@ struct Data {
 }
 
 #[derive(Deserialize)]
-struct Series {
+struct Row {
+    #[serde(default)]
+    metric: Labels,
     /// Time and value.
     value: Option<(f64, String)>,
 }
 
-/// The one finite number that a query gave.
-pub(super) fn number(status: StatusCode, body: &[u8]) -> Result<f64, Gap> {
+impl Row {
+    fn number(self) -> Result<f64, Gap> {
+        let (_, text) = self.value.ok_or_else(histogram)?;
+        text.parse().map_err(|_| Gap::ServerError(format!("`{}` is not a number", shortened(&text))))
+    }
+}
+
+/// The series that a query gave, each with its finite number or why there is none; or why nothing is known of all of them.
+///
+/// Without labels where one number is wanted, which several series are not.
+pub(super) fn readings(status: StatusCode, body: &[u8], wanted: Series) -> Result<Vec<OfSeries>, Gap> {
     let data = read::<Data>(status, body)?;
-    let sample = match data.result_type.as_str() {
-        "scalar" => serde_json::from_value::<(f64, String)>(data.result).ok(),
-        "vector" => {
-            let series: Vec<Series> = serde_json::from_value(data.result)
-                .map_err(|error| Gap::ServerError(format!("a vector that cannot be read: {error}")))?;
-            match series.len() {
-                0 => return Err(Gap::NoData),
-                1 => series.into_iter().next().and_then(|series| series.value),
-                n => return Err(Gap::SeveralSeries(n)),
-            }
+    let rows: Vec<Row> = match data.result_type.as_str() {
+        "scalar" => {
+            let value = serde_json::from_value(data.result).ok();
+            vec![Row { metric: Labels::new(), value }]
         }
+        "vector" => serde_json::from_value(data.result)
+            .map_err(|error| Gap::ServerError(format!("a vector that cannot be read: {error}")))?,
         other => return Err(Gap::QueryRefused(format!("it gives a {}, not a number", shortened(other)))),
     };
-    let (_, text) = sample.ok_or_else(histogram)?;
-    match text.parse() {
-        Ok(value) => finite(value),
-        Err(_) => Err(Gap::ServerError(format!("`{}` is not a number", shortened(&text)))),
+    count(rows.len(), wanted)?;
+    let series = rows.into_iter().map(|row| {
+        Ok((labels(&row.metric, wanted)?, finite(row.number()?).map_or_else(Reading::Gap, Reading::Value)))
+    });
+    series.collect()
+}
+
+/// A series' labels, and what was read of it.
+pub type OfSeries = (Labels, Reading);
+
+/// Whether so many series can be judged.
+pub(super) fn count(series: usize, wanted: Series) -> Result<(), Gap> {
+    match (series, wanted) {
+        (0, _) => Err(Gap::NoData),
+        (2.., Series::Refuse) => Err(Gap::SeveralSeries(series)),
+        (n, Series::Each) if n > SERIES_MAX => Err(Gap::TooManySeries(n)),
+        _ => Ok(()),
     }
+}
+
+/// The labels that are kept of a series: they stand in the state object.
+pub(super) fn labels(metric: &Labels, wanted: Series) -> Result<Labels, Gap> {
+    if wanted == Series::Refuse {
+        return Ok(Labels::new());
+    }
+    let bytes: usize = metric.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > LABELS_BYTES_MAX {
+        let why = format!(
+            "the labels of a series take {bytes} bytes, and at most {LABELS_BYTES_MAX} are kept; aggregate `by (…)` those that matter"
+        );
+        return Err(Gap::QueryRefused(why));
+    }
+    Ok(metric.clone())
 }
 
 /// A number that can be judged.

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::answer::{self, Number, finite};
+use super::answer::{self, Number, OfSeries, count, finite, labels};
 use crate::engine::facts::{Gap, Reading};
+use crate::engine::policy::Series;
+pub use crate::engine::samples::Labels;
 use crate::engine::time::later;
 
 /// Steps of one answer. Prometheus refuses more than 11,000 (`exceeded maximum resolution of 11,000 points per timeseries`).
@@ -16,9 +18,6 @@ const STEPS_MAX: u32 = 11_000;
 
 /// Bytes of one answer that are read: a hundred series of all steps.
 pub(super) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-/// A series' labels.
-pub type Labels = BTreeMap<String, String>;
 
 /// One series over a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,25 +99,31 @@ impl Merged {
     }
 }
 
-/// The one number at each of the times, or why there is none.
+/// What is read at each of the times: a number, or why there is none, or one for each series.
 pub(super) fn readings(
-    answer: Result<Vec<RangeSeries>, Gap>,
+    answer: &Result<Vec<RangeSeries>, Gap>,
     times: &[Timestamp],
     step: Duration,
-) -> impl Iterator<Item = (Timestamp, Reading)> {
-    times.iter().map(move |at| {
-        let found = answer.as_ref().map_err(Gap::clone).and_then(|series| one(series, *at, step));
-        (*at, found.map_or_else(Reading::Gap, Reading::Value))
-    })
+    wanted: Series,
+) -> Vec<(Timestamp, OfSeries)> {
+    let at = |at: &Timestamp| {
+        let found = answer.as_ref().map_err(Gap::clone).and_then(|series| all(series, *at, step, wanted));
+        let found = found.unwrap_or_else(|gap| vec![(Labels::new(), Reading::Gap(gap))]);
+        found.into_iter().map(|one| (*at, one)).collect::<Vec<_>>()
+    };
+    times.iter().flat_map(at).collect()
 }
 
-fn one(series: &[RangeSeries], at: Timestamp, step: Duration) -> Result<f64, Gap> {
-    let mut there = series.iter().filter_map(|series| sample(series, at, step));
-    match (there.next(), there.count()) {
-        (None, _) => Err(Gap::NoData),
-        (Some(value), 0) => finite(value),
-        (Some(_), more) => Err(Gap::SeveralSeries(more + 1)),
-    }
+/// The series that have a sample of this step.
+fn all(series: &[RangeSeries], at: Timestamp, step: Duration, wanted: Series) -> Result<Vec<OfSeries>, Gap> {
+    let there = series.iter().filter_map(|one| Some((one, sample(one, at, step)?)));
+    let there: Vec<(&RangeSeries, f64)> = there.collect();
+    count(there.len(), wanted)?;
+    let read = |(one, value): (&RangeSeries, f64)| {
+        let labels = labels(&one.labels, wanted)?;
+        Ok((labels, finite(value).map_or_else(Reading::Gap, Reading::Value)))
+    };
+    there.into_iter().map(read).collect()
 }
 
 /// The sample of a step: the newest that is not after it, and after the step before.

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use self::tls::{Authority, TlsListener};
 use super::server::SERVER_CONCURRENT_MAX;
+use super::tests::one as number;
 use super::*;
 use crate::cluster::fake;
 use crate::engine::action::{Round, SloQuery};
@@ -93,7 +94,7 @@ fn slos() -> Slos {
 }
 
 async fn told(server: &Prometheus) -> String {
-    match slos().query(server, "up", None).await {
+    match number(&slos(), server).await {
         Reading::Value(value) => value.to_string(),
         Reading::Gap(gap) => gap.to_string(),
     }
@@ -217,7 +218,7 @@ async fn a_secret_is_read_from_argo_cds_namespace() {
     let slos = Slos::with_secrets(client, "argocd").unwrap();
     let told = async |secret: &str| {
         let server = server(url.clone(), Some(CredentialsAt::Secret(secret.into())));
-        match slos.query(&server, "up", None).await {
+        match number(&slos, &server).await {
             Reading::Value(value) => value.to_string(),
             Reading::Gap(gap) => gap.to_string(),
         }
@@ -245,7 +246,7 @@ async fn a_token_that_was_exchanged_is_read_anew() {
     let url = format!("http://localhost:{port}");
     let folder = folder(&[("url", &url), ("bearerToken", "first")]);
     let (server, slos) = (server(url, Some(at(&folder))), slos());
-    let ask = async || slos.query(&server, "up", None).await;
+    let ask = async || number(&slos, &server).await;
     assert_eq!(ask().await, Reading::Value(1.0));
     write(folder.path(), &[("bearerToken", "second")]);
     *wanted.lock().unwrap() = "Bearer second".to_owned();

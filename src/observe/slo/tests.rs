@@ -41,9 +41,18 @@ async fn start(router: Router) -> Prometheus {
     prometheus(url)
 }
 
+/// The answer to a query that one number is wanted of.
+pub(super) async fn one(slos: &Slos, server: &Prometheus) -> Reading {
+    let mut found = slos.query(server, "up", Series::Refuse, None).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (labels, reading) = found.remove(0);
+    assert!(labels.is_empty(), "{labels:?}");
+    reading
+}
+
 async fn reading(status: u16, body: &'static str) -> Reading {
     let server = serve(move |_| (http::StatusCode::from_u16(status).unwrap(), body).into_response()).await;
-    Slos::new().unwrap().query(&server, "up", None).await
+    one(&Slos::new().unwrap(), &server).await
 }
 
 async fn check(status: u16, body: &'static str, expected: Result<f64, Gap>) {
@@ -119,14 +128,14 @@ async fn credentials_or_a_tenant_may_be_missing() {
 #[tokio::test]
 async fn a_flood_is_cut_off() {
     let server = serve(|_| "x".repeat(ANSWER_BYTES_MAX + 1).into_response()).await;
-    let reading = Slos::new().unwrap().query(&server, "up", None).await;
+    let reading = one(&Slos::new().unwrap(), &server).await;
     assert!(matches!(&reading, Reading::Gap(Gap::ServerError(why)) if why.contains("longer")), "{reading:?}");
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let server = serve(|_| Redirect::temporary("/elsewhere").into_response()).await;
-    let reading = Slos::new().unwrap().query(&server, "up", None).await;
+    let reading = one(&Slos::new().unwrap(), &server).await;
     assert!(matches!(&reading, Reading::Gap(Gap::ServerError(why)) if why.contains("307")), "{reading:?}");
 }
 
@@ -136,40 +145,107 @@ async fn silence_times_out_and_a_closed_port_is_unreachable() {
     let mut server = start(hangs).await;
     server.timeout = Duration::from_millis(50);
     let slos = Slos::new().unwrap();
-    assert_eq!(slos.query(&server, "up", None).await, Reading::Gap(Gap::TimedOut));
+    assert_eq!(one(&slos, &server).await, Reading::Gap(Gap::TimedOut));
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let server = prometheus(format!("http://user:secret@{address}"));
-    let reading = slos.query(&server, "up", None).await;
+    let reading = one(&slos, &server).await;
     assert!(
         matches!(&reading, Reading::Gap(Gap::Unreachable(why)) if why.contains("refused")),
         "{reading:?}"
     );
     assert!(!format!("{reading:?}").contains("secret"), "{reading:?}");
 
-    let nowhere = slos.query(&prometheus("not a url".into()), "up", None).await;
+    let nowhere = one(&slos, &prometheus("not a url".into())).await;
     assert!(matches!(nowhere, Reading::Gap(Gap::Unreachable(_))), "{nowhere:?}");
 }
 
 /// The order's answers, in words.
 async fn told(server: &Prometheus, when: When, queries: &[(&str, &str)]) -> Vec<String> {
+    told_of(server, when, queries, Series::Refuse).await
+}
+
+async fn told_of(server: &Prometheus, when: When, queries: &[(&str, &str)], series: Series) -> Vec<String> {
     let query = |(slo, promql): &(&str, &str)| SloQuery {
         slo: (*slo).into(),
         part: Part::Value,
-        series: Series::Refuse,
+        series,
         promql: (*promql).into(),
     };
     let round = Round { began_at: now(), number: 1 };
     let order = MeasureOrder { round, when, queries: queries.iter().map(query).collect() };
     let answers = Slos::new().unwrap().measure(&order, server, now(), Duration::ZERO).await;
     let clock = |at: Timestamp| at.strftime("%H:%M:%S%.f").to_string();
-    let told = answers.iter().map(|a| match &a.reading {
-        Reading::Value(value) => format!("{} {} {value}", a.slo, clock(a.at)),
-        Reading::Gap(gap) => format!("{} {} {gap}", a.slo, clock(a.at)),
+    let told = answers.iter().map(|a| {
+        let series = crate::engine::judge::slo::shown(&a.series);
+        match &a.reading {
+            Reading::Value(value) => format!("{}{series} {} {value}", a.slo, clock(a.at)),
+            Reading::Gap(gap) => format!("{}{series} {} {gap}", a.slo, clock(a.at)),
+        }
     });
     told.collect()
+}
+
+/// What an answer gives where each series is judged, in words.
+async fn check_each(result: &str, expected: &[&str]) {
+    let body = format!(r#"{{"status":"success","data":{result}}}"#);
+    let server = serve(move |_| body.clone().into_response()).await;
+    let told = told_of(&server, When::Now, &[("a", "up")], Series::Each).await;
+    let expected: Vec<_> = expected.iter().map(|one| one.replace("AT", "10:00:00")).collect();
+    assert_eq!(told, expected, "{result}");
+}
+
+fn vector(rows: &[String]) -> String {
+    format!(r#"{{"resultType":"vector","result":[{}]}}"#, rows.join(","))
+}
+
+fn row_of(path: &str, value: &str) -> String {
+    format!(r#"{{"metric":{{"path":"{path}"}},"value":[1,"{value}"]}}"#)
+}
+
+#[tokio::test]
+async fn each_series_is_a_number_or_a_gap_by_its_labels() {
+    let two = [row_of("/a", "1"), row_of("/b", "NaN")];
+    check_each(&vector(&two), &[r#"a{path="/a"} AT 1"#, r#"a{path="/b"} AT NaN (as of 0/0: no traffic)"#])
+        .await;
+    check_each(r#"{"resultType":"scalar","result":[1,"2"]}"#, &["a AT 2"]).await;
+    check_each(&vector(&[]), &["a AT no data: the query matched no series"]).await;
+    let rows = |n: usize| (0..n).map(|i| row_of(&format!("/{i:02}"), "1")).collect::<Vec<_>>();
+    let all: Vec<_> = (0..20).map(|i| format!(r#"a{{path="/{i:02}"}} AT 1"#)).collect();
+    check_each(&vector(&rows(20)), &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    check_each(&vector(&rows(21)), &["a AT 21 series, and at most 20 are judged"]).await;
+    let long = vector(&[row_of(&"x".repeat(997), "1")]);
+    let why = "a AT the server refused the query: the labels of a series take 1001 bytes, and at most 1000 are kept; aggregate `by (…)` those that matter";
+    check_each(&long, &[why]).await;
+}
+
+#[tokio::test]
+async fn each_step_of_a_range_has_the_series_that_have_a_sample_there() {
+    let row = |path: &str, values: &str| format!(r#"{{"metric":{{"path":"{path}"}},"values":[{values}]}}"#);
+    // The second begins with the second step, and both are gone with the third.
+    let body = matrix(&format!(
+        "{},{}",
+        row("/a", r#"[1795168800,"1"],[1795168815,"2"]"#),
+        row("/b", r#"[1795168815,"+Inf"]"#)
+    ));
+    let server = serve(move |_| body.clone().into_response()).await;
+    let told = told_of(&server, range("10:00:00", "10:00:30", 15), &[("a", "up")], Series::Each).await;
+    let expected = [
+        r#"a{path="/a"} 10:00:00 1"#,
+        r#"a{path="/a"} 10:00:15 2"#,
+        r#"a{path="/b"} 10:00:15 infinite (a division by zero)"#,
+        "a 10:00:30 no data: the query matched no series",
+    ];
+    assert_eq!(told, expected);
+    // What fails as a whole is a gap of each time, and of no series.
+    let server = serve(|_| (http::StatusCode::SERVICE_UNAVAILABLE, "no").into_response()).await;
+    let told = told_of(&server, range("10:00:00", "10:00:15", 15), &[("a", "up")], Series::Each).await;
+    assert!(
+        told.len() == 2 && told.iter().all(|one| one.starts_with("a 10:00:") && one.contains("503")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use promql_parser::parser::{
 use super::series::{self, Shape, shape};
 use super::{Lint, bare, children, number, ratio, selectors, shown};
 use crate::policy::code::Code;
+use crate::policy::file::Series;
 
 /// Scrapes that a window should see: one may fail, and Prometheus still has two at each end of it.
 const SCRAPES_MIN: u32 = 4;
@@ -42,6 +43,18 @@ const GAUGE_ENDINGS: [&str; 18] = [
     "_load1",
 ];
 
+/// Labels whose values a sync replaces.
+const OF_A_POD: [&str; 8] = [
+    "pod",
+    "pod_name",
+    "kubernetes_pod_name",
+    "instance",
+    "pod_template_hash",
+    "replicaset",
+    "version",
+    "revision",
+];
+
 /// Where a part stands in the query.
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
@@ -60,12 +73,33 @@ impl Lint<'_> {
         }
     }
 
+    /// Warns of series that no sync leaves as they are.
+    fn per_pod(&mut self, expr: &Expr, why: &str) {
+        let message = format!(
+            "each series is judged, and {why}: those of the new revision have no past, so none of them can convict"
+        );
+        let help = "aggregate `by (…)` labels that outlive a sync, such as a path, a zone or a queue";
+        self.warn(series::culprit(expr), Code::SeriesPerPod, message, help);
+    }
+
     /// What is said of the value as a whole.
     fn answer(&mut self, expr: &Expr) {
+        let each = self.slo.series == Some(Series::Each);
         match shape(expr) {
+            Shape::Grouped { free, .. } if each => {
+                if let Some(label) = free.iter().find(|label| OF_A_POD.contains(&label.as_str())) {
+                    self.per_pod(expr, &format!("one for each value of `{label}`"));
+                }
+            }
+            Shape::Many(why) if each => {
+                // A bare counter, or `up`: neither has lost the labels of its pods.
+                if matches!(series::culprit(expr), Expr::Call(_) | Expr::VectorSelector(_)) {
+                    self.per_pod(expr, why);
+                }
+            }
             Shape::Many(why) => {
                 let message = format!("the query gives several series where one number is wanted: {why}");
-                let help = "put the whole into `sum(…)`, `avg(…)` or `max(…)`";
+                let help = "put the whole into `sum(…)`, `avg(…)` or `max(…)`; or write `series: each` to judge each";
                 self.warn(series::culprit(expr), Code::SeveralSeries, message, help);
             }
             Shape::Grouped { free, .. } if !free.is_empty() => {
@@ -73,7 +107,7 @@ impl Lint<'_> {
                 let message = format!(
                     "the query gives several series where one number is wanted: one for each value of {labels}"
                 );
-                let help = "leave these labels out of `by (…)`, or match one value of each with `=`";
+                let help = "leave these labels out of `by (…)`, or match one value of each with `=`; or write `series: each` to judge each";
                 self.warn(series::culprit(expr), Code::SeveralSeries, message, help);
             }
             _ => {}

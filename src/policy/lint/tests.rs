@@ -157,6 +157,18 @@ fn one_series_is_wanted() {
 }
 
 #[test]
+fn where_each_series_is_judged_none_is_of_a_pod() {
+    let each = |query: &str, expected: &[&str]| check_limit("series: each\n    max: 1", query, expected);
+    each("sum by (path) (x)", &[]);
+    each("topk(3, sum by (path) (x))", &[]);
+    each("sum by (path) (x) or vector(0)", &[]);
+    each("sum by (path, pod) (x)", &["series-per-pod sum"]);
+    each("up", &["series-per-pod up"]);
+    each("rate(http_total[1m])", &["series-per-pod rate"]);
+    each("sum(x)", &[]);
+}
+
+#[test]
 fn sides_that_never_match() {
     check("sum by (app) (x) / sum(y)", &["never-matches /"]);
     check("sum(sum by (app) (x) / on () group_left sum(y))", &[]);

@@ -30,7 +30,7 @@ pub(super) fn judge(case: &Case<'_>, rule: &BurnRate, labels: &Labels) -> Findin
         let level = case.level / real(past.series(Part::Ratio(pair.short)).max(1));
         let (before, after) = (before(past, rule, pair.short, labels), after(case, rule, pair.short, labels));
         match burns(rule, *pair, &before, &after, from, level) {
-            Burns::Fails(change) => return convicts(rule, pair, &change, labels),
+            Burns::Fails(change) => return convicts(rule, pair, &change),
             Burns::Passes => {}
             Burns::Objection(why) => objection = Some(why),
             Burns::Open(why) => unclear = unclear.or(Some(format!("{why}{}", newest(case, pair, labels)))),
@@ -38,6 +38,8 @@ pub(super) fn judge(case: &Case<'_>, rule: &BurnRate, labels: &Labels) -> Findin
     }
     match (objection, unclear) {
         (Some(why), _) => Finding::Objection(why),
+        // Of a series that begins after the sync there is no share that is usual.
+        (None, Some(why)) if past.points(case.slo.main_part(), labels).is_empty() => Finding::Silent(why),
         (None, Some(why)) => Finding::Open(why),
         (None, None) => Finding::Passes,
     }
@@ -78,7 +80,7 @@ fn rounds(rule: &BurnRate, short: Duration, ratios: &[Point], events: &[Point]) 
     ratios.iter().filter_map(round).collect()
 }
 
-fn convicts(rule: &BurnRate, pair: &Windows, change: &Change, labels: &Labels) -> Finding {
+fn convicts(rule: &BurnRate, pair: &Windows, change: &Change) -> Finding {
     let Change { before, shift, chance, level, failing, passing_before } = *change;
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let why = format!(
@@ -89,7 +91,7 @@ fn convicts(rule: &BurnRate, pair: &Windows, change: &Change, labels: &Labels) -
         number(before),
     );
     let limit = rule.limit_of(pair);
-    let normal = Some(Normal::Below { series: labels.clone(), window: pair.short, limit });
+    let normal = Some(Normal::Below { window: pair.short, limit });
     Finding::Convicts {
         why,
         failing: count(failing),
@@ -99,18 +101,11 @@ fn convicts(rule: &BurnRate, pair: &Windows, change: &Change, labels: &Labels) -
     }
 }
 
-/// Whether the share of errors is below what convicted; other windows and series than those are not asked.
-pub(super) fn is_below(
-    rule: &BurnRate,
-    normal: Option<&Normal>,
-    part: Part,
-    labels: &Labels,
-    sample: &Sample,
-) -> bool {
+/// Whether the share of errors is below what convicted.
+pub(super) fn is_below(rule: &BurnRate, normal: Option<Normal>, part: Part, sample: &Sample) -> bool {
     let Part::Ratio(short) = part else { return true };
     let limit = match normal {
-        Some(Normal::Below { series, window, .. }) if series != labels || *window != short => return true,
-        Some(Normal::Below { limit, .. }) => *limit,
+        Some(Normal::Below { limit, .. }) => limit,
         Some(Normal::Usual { .. }) | None => rule.limit(short),
     };
     sample.value().is_some_and(|value| value < limit)
@@ -121,8 +116,9 @@ mod tests {
     use super::*;
     use crate::engine::facts::Reading;
     use crate::engine::fixture::{at, policy};
-    use crate::engine::judge::slo::level;
+    use crate::engine::judge::slo::{Broken, level, passes_again};
     use crate::engine::policy::{Comparison, Policy, Rule, Slo, Worse};
+    use crate::engine::samples::Lines;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -164,13 +160,29 @@ mod tests {
 
     #[test]
     fn it_has_recovered_where_the_pair_that_convicted_is_below_its_limit() {
-        let below = |normal: Option<&Normal>, window: Duration, share: f64| {
+        let below = |normal: Option<Normal>, window: Duration, share: f64| {
             let sample = Sample::new(at(0), Reading::Value(share));
-            is_below(&rule(true), normal, Part::Ratio(window), &Labels::new(), &sample)
+            is_below(&rule(true), normal, Part::Ratio(window), &sample)
         };
-        let normal = Normal::Below { series: Labels::new(), window: MINUTE, limit: 0.1 };
-        assert!(below(Some(&normal), MINUTE, 0.09) && !below(Some(&normal), MINUTE, 0.1));
-        assert!(below(Some(&normal), 2 * MINUTE, 0.9), "what did not convict may be as it always was");
+        let normal = Normal::Below { window: MINUTE, limit: 0.1 };
+        assert!(below(Some(normal), MINUTE, 0.09) && !below(Some(normal), MINUTE, 0.1));
+        let query = crate::engine::template::Template::parse("x[{{ window }}]").unwrap();
+        let slo = Slo::new("a", query, Rule::BurnRate(rule(true)));
+        let mut lines = Lines::default();
+        for (second, minute) in [(0, 0.05), (60, 0.05)] {
+            let mut add = |window: Duration, share| {
+                let sample = Sample::new(at(second), Reading::Value(share));
+                lines.add(Part::Ratio(window), &Labels::new(), sample, 9);
+            };
+            add(MINUTE, minute);
+            add(2 * MINUTE, 0.9);
+        }
+        let again = |normal| {
+            let broken = [Broken { series: Labels::new(), normal }];
+            passes_again(&slo, &broken, Some(&lines), 2)
+        };
+        assert_eq!(again(Some(normal)), Ok(()), "what did not convict may be as it always was");
+        assert!(again(None).is_err());
         assert!(!below(None, MINUTE, 0.1) && below(None, 2 * MINUTE, 0.04) && !below(None, 2 * MINUTE, 0.06));
     }
 }

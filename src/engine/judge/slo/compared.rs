@@ -16,7 +16,7 @@ pub(super) fn judge(case: &Case<'_>, rule: &Comparison, labels: &Labels) -> Find
     };
     let Some(synced_at) = case.synced_at else { return open("it is compared once the sync has succeeded") };
     let Some(baseline) = period.get(labels) else {
-        return open("there is no value of the time before the sync to compare with");
+        return Finding::Silent("there is no value of the time before the sync to compare with".to_owned());
     };
     let Some(references) = references(past, rule, labels, baseline) else {
         return open("the same time before is not known yet");
@@ -34,7 +34,7 @@ pub(super) fn judge(case: &Case<'_>, rule: &Comparison, labels: &Labels) -> Find
     let from = synced_at.max(case.warm_at).as_millisecond();
     let from = from.max(synced_at.as_millisecond().saturating_add(milliseconds(SETTLE)));
     match compare(rule, baseline, &references, &points, from, level) {
-        Compared::Fails(change) => convicts(&change, labels),
+        Compared::Fails(change) => convicts(&change),
         Compared::Passes => Finding::Passes,
         Compared::Objection(why) => Finding::Objection(why),
         Compared::Open(why) => Finding::Open(why),
@@ -48,7 +48,7 @@ fn references(past: &Past, rule: &Comparison, labels: &Labels, like: &Baseline) 
     Some(known?.into_iter().map(|reference| reference.unwrap_or_else(|| like.emptied())).collect())
 }
 
-fn convicts(change: &Change, labels: &Labels) -> Finding {
+fn convicts(change: &Change) -> Finding {
     let Change { before, shift, chance, level, failing, passing_before } = *change;
     let share =
         if before == 0.0 { String::new() } else { format!("{:+.0} %, ", 100.0 * shift / before.abs()) };
@@ -58,7 +58,7 @@ fn convicts(change: &Change, labels: &Labels) -> Finding {
         number(before + shift),
         number(before),
     );
-    let normal = Some(Normal::Usual { series: labels.clone(), median: before, shift });
+    let normal = Some(Normal::Usual { median: before, shift });
     Finding::Convicts {
         why,
         failing: count(failing),
@@ -68,13 +68,11 @@ fn convicts(change: &Change, labels: &Labels) -> Finding {
     }
 }
 
-/// Whether a value is nearer to what was usual than to what failed; other series than the one that failed are not asked.
-pub(super) fn is_usual(normal: Option<&Normal>, labels: &Labels, sample: &Sample) -> bool {
+/// Whether a value is nearer to what was usual than to what failed; any value is, where that is not known.
+pub(super) fn is_usual(normal: Option<Normal>, sample: &Sample) -> bool {
     let Some(value) = sample.value() else { return false };
     match normal {
-        Some(Normal::Usual { series, median, shift }) if series == labels => {
-            (value - median) * shift.signum() < shift.abs() / 2.0
-        }
-        Some(Normal::Usual { .. } | Normal::Below { .. }) | None => true,
+        Some(Normal::Usual { median, shift }) => (value - median) * shift.signum() < shift.abs() / 2.0,
+        Some(Normal::Below { .. }) | None => true,
     }
 }

@@ -15,13 +15,14 @@ use crate::engine::time::{elapsed, human};
 pub(super) fn judge(case: &Case<'_>) -> Option<Breach> {
     let limit = case.slo.fails_when_missing?;
     let part = case.slo.main_part();
+    // A series of its own that has values since is data too.
+    let values = case.after.of(part).flat_map(|(_, line)| line.samples()).filter(|s| s.value().is_some());
+    let newest_value = values.map(|sample| sample.at).max().unwrap_or(Timestamp::MIN);
     let samples = case.counting(part, &Labels::new());
+    let samples = samples.get(samples.partition_point(|s| s.at <= newest_value)..)?;
     let missing = samples.iter().rev().take_while(|s| is_missing(s)).count();
     let (first, newest) = (samples.get(samples.len() - missing)?, samples.last()?);
-    let other = |(labels, line): (&Labels, &Line)| {
-        !labels.is_empty() && line.newest().is_some_and(|s| s.at > first.at)
-    };
-    if elapsed(first.at, newest.at) < limit || case.after.of(part).any(other) {
+    if elapsed(first.at, newest.at) < limit {
         return None;
     }
     let passing_before = passing_before(case);

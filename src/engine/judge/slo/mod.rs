@@ -20,29 +20,39 @@ pub use strikes::{number, outcome, show, wanted};
 
 use super::{Breach, Outcome, Signal};
 use crate::engine::event::SloAnswer;
-use crate::engine::facts::Reading;
+use crate::engine::facts::{Gap, Reading};
 use crate::engine::policy::{Part, Policy, Rule, Slo};
 use crate::engine::samples::{Labels, Line, Lines, Sample};
 
 /// What the measurements before and after the sync say together.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SloJudgement {
-    /// It convicts the sync.
-    Convicts(Breach, Option<Normal>),
+    /// It convicts the sync, by these of its series; by none where it is that there are none.
+    Convicts(Breach, Vec<Broken>),
     /// It passes, seen often enough.
     Passes,
     /// Neither; why.
     Open(String),
 }
 
-/// By what a recovery is known, where fixed limits do not tell.
+/// A series that convicted: by it a recovery is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Broken {
+    /// Which one.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub series: Labels,
+    /// What is good again, where fixed limits do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal: Option<Normal>,
+}
+
+/// By what a recovery is known, where fixed limits do not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", untagged)]
 pub enum Normal {
     /// What was usual before a comparison failed.
     Usual {
-        /// Which series failed.
-        series: Labels,
         /// The median before.
         median: f64,
         /// How far from it the values were.
@@ -50,8 +60,6 @@ pub enum Normal {
     },
     /// What a burn rate must be below again.
     Below {
-        /// Which series failed.
-        series: Labels,
         /// The short window of the pair that failed.
         window: Duration,
         /// The share of errors that was too much.
@@ -105,7 +113,12 @@ enum Finding {
     Objection(&'static str),
     /// It says nothing yet; why.
     Open(String),
+    /// It says nothing, and never did: it is not missed where another series says something. Why, else.
+    Silent(String),
 }
+
+/// Series that a sentence names beside the first.
+const NAMED_MAX: usize = 3;
 
 /// Rounds of measurements of one SLO that an analysis keeps at most: they stand in the state object.
 pub const KEPT_MAX: u32 = 1000;
@@ -137,31 +150,70 @@ pub fn level(policy: &Policy) -> f64 {
 pub fn judge(case: &Case<'_>) -> SloJudgement {
     let name = &case.slo.name;
     if let Some(breach) = missing::judge(case) {
-        return SloJudgement::Convicts(breach, None);
+        return SloJudgement::Convicts(breach, Vec::new());
     }
-    let mut open = Vec::new();
+    let (mut open, mut silent, mut passing) = (Vec::new(), Vec::new(), 0_usize);
+    let mut convicting: Vec<(&Labels, Breach, Option<Normal>)> = Vec::new();
     for labels in series(case) {
         match judge_series(case, labels) {
             Finding::Convicts { why, failing, needed, passing_before, normal } => {
                 let why = if labels.is_empty() { why } else { format!("{} {why}", shown(labels)) };
                 let signal = Signal::Slo(name.clone());
-                let breach = Breach { signal, why, failing, needed, passing_before };
-                return SloJudgement::Convicts(breach, normal);
+                convicting.push((labels, Breach { signal, why, failing, needed, passing_before }, normal));
             }
-            Finding::Passes => {}
+            Finding::Passes => passing += 1,
             Finding::Objection(what) => open.push(format!("slo `{name}`{} {what}", shown(labels))),
             Finding::Open(what) => open.push(format!("slo `{name}`{}: {what}", shown(labels))),
+            Finding::Silent(what) => silent.push(format!("slo `{name}`{}: {what}", shown(labels))),
         }
     }
+    if let Some((_, breach, _)) = convicting.first() {
+        let mut breach = breach.clone();
+        breach.why += &others(convicting.iter().skip(1).map(|(labels, ..)| *labels));
+        let broken = |(labels, _, normal): (&Labels, Breach, _)| Broken { series: labels.clone(), normal };
+        return SloJudgement::Convicts(breach, convicting.into_iter().map(broken).collect());
+    }
+    if passing == 0 {
+        open.append(&mut silent);
+    }
+    open.extend(too_many(case.slo, case.after).map(|gap| format!("slo `{name}`: {gap}")));
     if open.is_empty() { SloJudgement::Passes } else { SloJudgement::Open(open.join("; ")) }
 }
 
-/// The series that were seen since the sync; where there were none, the one that says that there are none.
+/// The series that fail beside the first one, for people.
+fn others<'a>(series: impl Iterator<Item = &'a Labels>) -> String {
+    let shown: Vec<String> = series.map(shown).collect();
+    match shown.get(..NAMED_MAX.min(shown.len())).unwrap_or_default() {
+        [] => String::new(),
+        named if named.len() < shown.len() => {
+            format!("; and so {} and {} more", named.join(", "), shown.len() - named.len())
+        }
+        named => format!("; and so {}", named.join(", ")),
+    }
+}
+
+/// That some series could not be kept, so that not all are judged.
+fn too_many<'a>(slo: &Slo, lines: &'a Lines) -> Option<&'a Gap> {
+    static NONE: Labels = Labels::new();
+    let lines = slo.parts().into_iter().filter_map(|part| lines.line(part, &NONE));
+    lines.flat_map(Line::samples).find_map(|sample| match &sample.reading {
+        Reading::Gap(gap @ Gap::TooManySeries(_)) => Some(gap),
+        Reading::Gap(_) | Reading::Value(_) => None,
+    })
+}
+
+/// The parts of an SLO that pass or fail: how many events there are tells nothing of how they end.
+fn judged_parts(slo: &Slo) -> impl Iterator<Item = Part> + use<> {
+    slo.parts().into_iter().filter(|part| !matches!(part, Part::Events(_)))
+}
+
+/// The series that were seen since the sync, or are missed since; where there were none, the one that says so.
 fn series<'a>(case: &Case<'a>) -> BTreeSet<&'a Labels> {
     static NONE: Labels = Labels::new();
-    let parts = case.slo.parts().into_iter();
-    let labels = parts.flat_map(|part| case.after.of(part)).map(|(labels, _)| labels);
-    let seen: BTreeSet<&Labels> = labels.filter(|labels| !labels.is_empty()).collect();
+    let has_value = |line: &Line| line.samples().iter().any(|sample| sample.value().is_some());
+    let lines = judged_parts(case.slo).flat_map(|part| case.after.of(part));
+    let seen = lines.filter(|(labels, line)| !labels.is_empty() || has_value(line));
+    let seen: BTreeSet<&Labels> = seen.map(|(labels, _)| labels).collect();
     if seen.is_empty() { BTreeSet::from([&NONE]) } else { seen }
 }
 
@@ -208,45 +260,64 @@ pub fn show_part(slo: &Slo, part: Part, reading: &Reading) -> String {
     }
 }
 
-/// Whether an SLO that failed passes again: `passes` measurements in a row of each series; why not, else.
+/// Whether an SLO that failed passes again: `passes` measurements in a row of each series that convicted; why not, else.
 pub fn passes_again(
     slo: &Slo,
-    normal: Option<&Normal>,
+    broken: &[Broken],
     after: Option<&Lines>,
     passes: usize,
 ) -> Result<(), String> {
     let name = &slo.name;
-    // How many events there are tells nothing of how they end.
-    let parts = slo.parts().into_iter().filter(|part| !matches!(part, Part::Events(_)));
-    let of = |part| after.into_iter().flat_map(move |lines| lines.of(part)).map(move |line| (part, line));
-    let mut lines = parts.flat_map(of).peekable();
-    if lines.peek().is_none() {
+    let lines = |part| after.into_iter().flat_map(move |lines| lines.of(part));
+    let has_labels = |part| lines(part).any(|(labels, _)| !labels.is_empty());
+    let mut asked: Vec<(Part, &Labels, Option<Normal>)> = Vec::new();
+    for part in judged_parts(slo) {
+        if broken.is_empty() {
+            // It failed since there was nothing, or an older version did not say by which series.
+            let seen = lines(part).map(|(labels, _)| labels);
+            let seen = seen.filter(|labels| !labels.is_empty() || !has_labels(part));
+            asked.extend(seen.map(|labels| (part, labels, None)));
+        }
+        for Broken { series, normal } in broken {
+            let other = matches!(normal, Some(Normal::Below { window, .. }) if part != Part::Ratio(*window));
+            if !other {
+                asked.push((part, series, *normal));
+            }
+        }
+    }
+    if asked.is_empty() {
         return Err(format!("slo `{name}`: no measurement yet"));
     }
-    let again = |part, labels: &Labels, sample: &Sample| match &slo.rule {
-        Rule::Comparison(_) => compared::is_usual(normal, labels, sample),
-        Rule::BurnRate(rule) => burning::is_below(rule, normal, part, labels, sample),
-        Rule::Threshold { .. } | Rule::Boolean { .. } => outcome(&slo.rule, &sample.reading) == Outcome::Pass,
-    };
-    let streak = |part, labels: &Labels, line: &Line| {
-        line.samples().iter().rev().take_while(|s| again(part, labels, s)).count()
-    };
-    let failing = lines.find(|(part, (labels, line))| streak(*part, labels, line) < passes);
-    failing.map_or(Ok(()), |(_, (labels, line))| {
-        let newest = line.newest().map_or("no measurement yet".to_owned(), |s| show(&slo.rule, &s.reading));
-        let usual = match normal {
-            Some(Normal::Usual { median, .. }) => format!(" (usually {})", number(*median)),
-            Some(Normal::Below { .. }) | None => String::new(),
+    for (part, series, normal) in asked {
+        let again = |sample: &Sample| match &slo.rule {
+            Rule::Comparison(_) => compared::is_usual(normal, sample),
+            Rule::BurnRate(rule) => burning::is_below(rule, normal, part, sample),
+            Rule::Threshold { .. } | Rule::Boolean { .. } => {
+                outcome(&slo.rule, &sample.reading) == Outcome::Pass
+            }
         };
-        Err(format!("slo `{name}`{}: {newest}{usual}", shown(labels)))
-    })
+        let samples = after.and_then(|lines| lines.line(part, series)).map(Line::samples).unwrap_or_default();
+        if samples.iter().rev().take_while(|sample| again(sample)).count() < passes {
+            let newest =
+                samples.last().map_or("no measurement yet".to_owned(), |s| show(&slo.rule, &s.reading));
+            let usual = match normal {
+                Some(Normal::Usual { median, .. }) => format!(" (usually {})", number(median)),
+                Some(Normal::Below { .. }) | None => String::new(),
+            };
+            return Err(format!("slo `{name}`{}: {newest}{usual}", shown(series)));
+        }
+    }
+    Ok(())
 }
 
 /// A series for people, as `PromQL` writes it.
-fn shown(labels: &Labels) -> String {
+pub fn shown(labels: &Labels) -> String {
     if labels.is_empty() {
         return String::new();
     }
     let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{{{}}}", labels.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,13 @@ impl Past {
         slo.parts().iter().all(|part| self.rounds.contains_key(part))
     }
 
+    /// The series of a part that had values before the sync.
+    pub fn labels(&self, part: Part) -> impl Iterator<Item = &Labels> {
+        let compared = self.baseline.as_ref().filter(|_| part.is_value());
+        let burning = self.rounds.get(&part);
+        compared.into_iter().flat_map(BTreeMap::keys).chain(burning.into_iter().flat_map(BTreeMap::keys))
+    }
+
     /// How many series of a part had values.
     pub(super) fn series(&self, part: Part) -> usize {
         self.rounds.get(&part).map_or(0, BTreeMap::len)
