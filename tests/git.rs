@@ -39,6 +39,8 @@ mod github_app;
 mod hostile;
 #[path = "git/hydrated.rs"]
 mod hydrated;
+#[path = "git/ledger.rs"]
+mod ledger;
 #[path = "git/multi_source.rs"]
 mod multi_source;
 #[path = "git/neighbours.rs"]

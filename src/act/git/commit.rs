@@ -33,10 +33,10 @@ pub(crate) fn of_plan(
         None => None,
     };
     let message = message(&Undone { culprits: &culprits, single });
-    write(repo, identity, &message, plan.tree, tip, now)
+    write(repo, identity, &message, plan.tree, Some(tip), now)
 }
 
-/// Writes a commit of this tree upon `parent`, without a reference to it.
+/// Writes a commit of this tree upon `parent`, or one that begins a history, without a reference to it.
 ///
 /// Where a signature was asked for and cannot be made, there is no commit.
 pub fn write(
@@ -44,16 +44,17 @@ pub fn write(
     identity: &Identity,
     message: &str,
     tree: Oid,
-    parent: Oid,
+    parent: Option<Oid>,
     now: Timestamp,
 ) -> Result<Oid, Stop> {
     let signer = identity.signer()?;
     let signature = Signature::new(&identity.name, &identity.email, &Time::new(now.as_second(), 0))?;
-    let (tree, parent) = (repo.find_tree(tree)?, repo.find_commit(parent)?);
+    let (tree, parent) = (repo.find_tree(tree)?, parent.map(|id| repo.find_commit(id)).transpose()?);
+    let parents = parent.iter().collect::<Vec<_>>();
     let Some(signer) = signer else {
-        return Ok(repo.commit(None, &signature, &signature, message, &tree, &[&parent])?);
+        return Ok(repo.commit(None, &signature, &signature, message, &tree, &parents)?);
     };
-    let content = repo.commit_create_buffer(&signature, &signature, message, &tree, &[&parent])?;
+    let content = repo.commit_create_buffer(&signature, &signature, message, &tree, &parents)?;
     let content = content.as_str().map_err(|_| cannot_sign(&"the commit is not UTF-8"))?;
     let proof = signer.sign(content, now).map_err(|e| cannot_sign(&e))?;
     Ok(repo.commit_signed(content, &proof, None)?)

@@ -88,6 +88,14 @@ pub(crate) fn open_push(
     Ok((kept, http.exchange(&base.unwrap_or_else(|| url.to_owned()), name)))
 }
 
+/// The references that the session is about, as a fetch would find them.
+pub(crate) fn list(session: &Arc<Session>) -> Result<Vec<(String, String)>, Failure> {
+    let http = Http::new(Arc::clone(session));
+    let url = session.access.url.trim_end_matches('/');
+    let list = http.list(url, service_name(Service::UploadPackLs)).map_err(|failure| session.fail(failure));
+    list?.list().map_err(|e| session.explain_io(&e))
+}
+
 fn service_name(service: Service) -> &'static str {
     match service {
         Service::UploadPackLs | Service::UploadPack => "git-upload-pack",

@@ -18,6 +18,8 @@ mod history;
 pub(crate) mod http;
 mod hydrated;
 pub mod inspect;
+pub mod ledger;
+mod list;
 mod look;
 mod merge;
 pub mod message;

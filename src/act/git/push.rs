@@ -41,7 +41,8 @@ pub(crate) fn push(
     if Scheme::of(&session.access.url) == Some(Scheme::Local) {
         return match local(repo, &session.access.url, &reference, new, expected) {
             Ok(()) => PushOutcome::Pushed,
-            Err(e) if e.code() == ErrorCode::Modified => PushOutcome::Moved,
+            // Who holds the lock is about to move it.
+            Err(e) if matches!(e.code(), ErrorCode::Modified | ErrorCode::Locked) => PushOutcome::Moved,
             Err(e) => PushOutcome::Unknown(session.explain(&e)),
         };
     }
@@ -110,7 +111,7 @@ fn local(repo: &Repository, url: &str, reference: &str, new: Oid, expected: Oid)
     let mut writer = odb.packwriter()?;
     std::io::Write::write_all(&mut writer, &bytes).map_err(|e| git2::Error::from_str(&e.to_string()))?;
     writer.commit()?;
-    there.reference_matching(reference, new, true, expected, "lastgood: revert").map(drop)
+    there.reference_matching(reference, new, true, expected, "lastgood: push").map(drop)
 }
 
 /// Opens a repository on the same disk to push to it.

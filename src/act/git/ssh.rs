@@ -23,6 +23,9 @@ const CONNECT_TIMEOUT_SECONDS: u32 = 10;
 /// How long `ssh` may take to say why it ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Ends a session in which nothing is asked for.
+const NOTHING: &[u8] = b"0000";
+
 /// The key and the host keys, in a folder that none but us may read; gone with the session.
 #[derive(Debug)]
 pub(crate) struct Files {
@@ -118,6 +121,17 @@ pub(crate) fn open_push(
     let mut stream = ssh.filtered(pipe);
     let kept = stream.list().map_err(|e| session.explain_io(&e))?;
     Ok((kept, stream))
+}
+
+/// The references that the session is about, as a fetch would find them.
+pub(crate) fn list(session: &Arc<Session>) -> Result<Vec<(String, String)>, Failure> {
+    let ssh = Ssh::new(Arc::clone(session));
+    let pipe = ssh.start(Service::UploadPack).map_err(|failure| session.fail(failure))?;
+    let mut stream = ssh.filtered(pipe);
+    let kept = stream.list().map_err(|e| session.explain_io(&e))?;
+    // Nothing is wanted. Whether the server hears it is its own affair.
+    drop(stream.write_all(NOTHING).and_then(|()| stream.flush()));
+    Ok(kept)
 }
 
 impl SmartSubtransport for Ssh {

@@ -33,7 +33,7 @@ impl Entry {
         self.mode == i32::from(FileMode::Commit)
     }
 
-    fn of(entry: &git2::TreeEntry<'_>) -> Self {
+    pub(crate) fn of(entry: &git2::TreeEntry<'_>) -> Self {
         Self { mode: entry.filemode(), oid: entry.id() }
     }
 }

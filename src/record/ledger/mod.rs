@@ -9,11 +9,14 @@ mod digest;
 mod folder;
 mod link;
 mod record;
+mod seal;
 
+pub(crate) use chain::{NewFile, chain, missing};
 pub use digest::{Digest, canonical};
 pub use folder::FolderLedger;
 pub use link::{Head, Link, LinkError, SCHEMA};
 pub use record::{Destination, PolicyUsed, Record, Recorder, Subject, path_of};
+pub use seal::{SEALED, Seal};
 
 /// Somewhere that a ledger is kept. All calls block.
 pub trait Ledger: Send + Sync {
