@@ -1,12 +1,12 @@
 //! A bare copy of each repository, which may be thrown away at any time.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::{
-    AutotagOption, Direction, ErrorCode, FetchOptions, ObjectType, Oid, Reference, RemoteCallbacks,
+    AutotagOption, Buf, Direction, ErrorCode, FetchOptions, ObjectType, Oid, Reference, RemoteCallbacks,
     Repository, RepositoryInitOptions,
 };
 
@@ -16,6 +16,11 @@ use super::transport::Session;
 
 /// Pack files after which a copy is thrown away: each fetch adds one, and libgit2 never folds them together.
 const PACKS_MAX: usize = 200;
+
+/// Objects in files of their own after which they are put into one pack, as Git does by itself (`gc.auto`): each commit
+/// of ours adds some. They are counted in one folder of 256.
+const LOOSE_MAX: usize = 6700;
+const LOOSE_SAMPLE: &str = "objects/17";
 
 /// Where the copy of one repository lies.
 #[derive(Clone, Debug)]
@@ -50,6 +55,11 @@ impl Cache {
             self.discard()?;
         }
         if let Ok(repo) = Repository::open_bare(&self.dir) {
+            let sample = fs::read_dir(self.dir.join(LOOSE_SAMPLE)).map_or(0, Iterator::count);
+            if sample.saturating_mul(256) > LOOSE_MAX {
+                // Without it the copy is as good, only larger.
+                drop(fold(&repo));
+            }
             return Ok(repo);
         }
         self.discard()?;
@@ -83,6 +93,33 @@ impl Cache {
             format!("the copy at {dir} cannot be used: {why}; is the folder writable?"),
         )
     }
+}
+
+/// Puts objects that lie in files of their own into one pack.
+fn fold(repo: &Repository) -> Result<(), git2::Error> {
+    let io = |e: io::Error| git2::Error::from_str(&e.to_string());
+    let mut loose = Vec::new();
+    for folder in fs::read_dir(repo.path().join("objects")).map_err(io)?.flatten() {
+        let Ok(begin) = folder.file_name().into_string() else { continue };
+        // Beside the 256 folders lie `pack` and `info`.
+        if begin.len() == 2 {
+            for file in fs::read_dir(folder.path()).map_err(io)?.flatten() {
+                let name = format!("{begin}{}", file.file_name().to_string_lossy());
+                loose.extend(Oid::from_str(&name).ok().map(|id| (id, file.path())));
+            }
+        }
+    }
+    let mut pack = repo.packbuilder()?;
+    for (id, _) in &loose {
+        pack.insert_object(*id, None)?;
+    }
+    let mut bytes = Buf::new();
+    pack.write_buf(&mut bytes)?;
+    let odb = repo.odb()?;
+    let mut writer = odb.packwriter()?;
+    writer.write_all(&bytes).map_err(io)?;
+    writer.commit()?;
+    loose.iter().try_for_each(|(_, path)| fs::remove_file(path)).map_err(io)
 }
 
 /// Fetches the branch that an application follows, with all of its history and nothing else.
@@ -149,4 +186,29 @@ fn fetch_ref(remote: &mut git2::Remote<'_>, refspec: &str) -> Result<Option<Oid>
     remote.fetch(&[refspec], Some(&mut options), None)?;
     drop(options);
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_small_files_become_one_pack() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path(), "https://git.example/a").unwrap();
+        let repo = cache.open().unwrap();
+        let in_sample = |n: &u32| {
+            let id = Oid::hash_object(ObjectType::Blob, n.to_string().as_bytes()).unwrap().to_string();
+            LOOSE_SAMPLE.ends_with(&id[..2])
+        };
+        let write = |n: u32| repo.blob(n.to_string().as_bytes()).unwrap();
+        let mut ids: Vec<_> = (0..).filter(in_sample).take(LOOSE_MAX / 256).map(write).collect();
+        let loose = || fs::read_dir(repo.path().join(LOOSE_SAMPLE)).unwrap().count();
+        cache.open().unwrap();
+        assert_eq!((loose(), cache.packs()), (LOOSE_MAX / 256, 0));
+        ids.push((0..).filter(in_sample).nth(LOOSE_MAX / 256).map(write).unwrap());
+        let repo = cache.open().unwrap();
+        assert_eq!((loose(), cache.packs()), (0, 1));
+        assert!(ids.iter().all(|id| repo.find_blob(*id).is_ok()));
+    }
 }
