@@ -6,10 +6,8 @@ use super::chain::CLOCKS_DIFFER_MAX;
 use super::finding::{Code, Finding};
 use super::leaf::Leaf;
 use crate::act::git::inspect::{ChangeKind, Commit, Signed};
+use crate::act::git::ledger::TRAILER_LEDGER;
 use crate::record::ledger::Digest;
-
-/// The trailer of each commit of a ledger: `FIRST-LAST HASH`, the numbers of the records that it adds and the hash of the last.
-pub const TRAILER: &str = "Lastgood-Ledger";
 
 /// Checks the commits of one branch, oldest first. `leaves` are those of the cluster.
 pub fn check(commits: &[Commit], leaves: &[Leaf]) -> Vec<Finding> {
@@ -80,7 +78,7 @@ pub fn is_record(path: &str) -> bool {
 fn trailer(commit: &Commit, added: &[&Leaf], findings: &mut Vec<Finding>) {
     let (Some(first), Some(last)) = (added.first(), added.last()) else { return };
     let expected = (first.sequence, last.sequence, &last.hash);
-    let told = commit.trailer(TRAILER);
+    let told = commit.trailer(TRAILER_LEDGER);
     if told.and_then(parse).is_some_and(|(from, to, hash)| (from, to, &hash) == expected) {
         return;
     }

@@ -4,6 +4,7 @@
 mod branches;
 mod fixture;
 mod reading;
+mod stores;
 mod tamper;
 
 #[path = "../support/git_http.rs"]
