@@ -97,10 +97,10 @@ impl Actor {
     async fn take(&mut self, event: Event, policy: &Arc<Policy>, inbox: &mut Inbox) {
         let mut pause = Pause::default();
         loop {
-            let old = self.app.state.clone();
-            let app = App { state: old.clone(), seen: std::mem::take(&mut self.app.seen) };
+            let app = App { state: self.app.state.clone(), seen: std::mem::take(&mut self.app.seen) };
             let now = Timestamp::now();
-            let others_degraded = self.shared.fleet().others_degraded(&self.key, old.phase.current(), now);
+            let current = app.state.phase.current();
+            let others_degraded = self.shared.fleet().others_degraded(&self.key, current, now);
             let cluster = &self.shared.cluster;
             let parent = app.seen.application.as_ref().and_then(|a| self.shared.fleet().parent(a));
             let context = Context { policy, cluster, now, others_degraded, parent: parent.as_ref() };
@@ -108,7 +108,7 @@ impl Actor {
             if let Some(newest) = step.entries.last() {
                 self.sentence = newest.kind.to_string();
             }
-            if step.app.state == old {
+            if step.app.state == self.app.state {
                 return self.go_on(step, policy);
             }
             match self.save(&step.app.state).await {

@@ -63,32 +63,24 @@ impl Turn<'_> {
             recheck_at: None,
         };
         self.app.state.operation = Some(OperationId::of(operation, &revisions));
-        self.app.state.phase = Phase::Analysing(Box::new(analysis));
         let last_good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
         self.prepare(&revisions, last_good.as_ref());
-        self.ask_before(&revisions, last_good.as_ref());
+        self.ask_before(&analysis, last_good.as_ref());
+        self.app.state.phase = Phase::Analysing(Box::new(analysis));
         self.record(Kind::AnalysisBegan { revisions, last_good });
         true
     }
 
     pub(super) fn advance_analysing(&mut self) -> bool {
         let Phase::Analysing(analysis) = &self.app.state.phase else { return false };
-        let mut analysis = (**analysis).clone();
-        let Some(application) = &self.app.seen.application else {
-            // After a start, until the watch is up: nobody looks, so this time does not count.
-            let (interval, now) = (self.context.policy.interval, self.context.now);
-            if now >= analysis.next_round_at {
-                analysis.seen_at = now;
-                analysis.next_round_at = next_round(analysis.next_round_at, interval, now);
-            }
-            analysis.recheck_at = None;
-            self.app.state.phase = Phase::Analysing(Box::new(analysis));
-            return false;
-        };
+        let Some(application) = &self.app.seen.application else { return self.nobody_looks() };
         if let Some(by) = newer_operation(application, &self.app).and_then(|o| o.revisions.clone()) {
-            self.record(Kind::AnalysisSuperseded { revisions: analysis.revisions.clone(), by });
-            return self.begin_analysis_if_newer(Some(analysis));
+            let unjudged = Analysis::clone(analysis);
+            self.record(Kind::AnalysisSuperseded { revisions: unjudged.revisions.clone(), by });
+            return self.begin_analysis_if_newer(Some(unjudged));
         }
+        // Taken out instead of copied, since it may hold thousands of samples; put back if it goes on.
+        let Phase::Analysing(mut analysis) = std::mem::take(&mut self.app.state.phase) else { return false };
         self.look(&mut analysis);
         let opinion = self.opinion(&analysis);
         if !opinion.breaches.is_empty() {
@@ -97,7 +89,7 @@ impl Turn<'_> {
         let (until, limit) = self.ends(&analysis);
         let now = self.context.now;
         if opinion.open.is_empty() && now >= until {
-            return self.end_healthy(analysis);
+            return self.end_healthy(*analysis);
         }
         if now >= limit {
             return self.end_inconclusive(&analysis, opinion.open);
@@ -106,7 +98,20 @@ impl Turn<'_> {
         if now >= analysis.next_round_at {
             self.ask(&mut analysis);
         }
-        self.app.state.phase = Phase::Analysing(Box::new(analysis));
+        self.app.state.phase = Phase::Analysing(analysis);
+        false
+    }
+
+    /// After a start, until the watch is up, nobody looks, so this time does not count.
+    fn nobody_looks(&mut self) -> bool {
+        let (interval, now) = (self.context.policy.interval, self.context.now);
+        if let Phase::Analysing(analysis) = &mut self.app.state.phase {
+            if now >= analysis.next_round_at {
+                analysis.seen_at = now;
+                analysis.next_round_at = next_round(analysis.next_round_at, interval, now);
+            }
+            analysis.recheck_at = None;
+        }
         false
     }
 
@@ -253,10 +258,9 @@ impl Turn<'_> {
     }
 
     /// Asks for the time before the sync, where it is not known (any more): it had the revision before.
-    fn ask_before(&mut self, revisions: &Revisions, last_good: Option<&Revisions>) {
-        let Phase::Analysing(analysis) = &self.app.state.phase else { return };
+    fn ask_before(&mut self, analysis: &Analysis, last_good: Option<&Revisions>) {
         let policy = self.context.policy;
-        let revisions = last_good.unwrap_or(revisions);
+        let revisions = last_good.unwrap_or(&analysis.revisions);
         let unknown = |slo: &&Slo| {
             slo.rule.tests() == 0 && analysis.before.get(&slo.name).is_none_or(Lines::worth_asking_again)
         };
@@ -289,7 +293,7 @@ impl Turn<'_> {
     /// Sends the round that is due.
     fn ask(&mut self, analysis: &mut Analysis) {
         let last_good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
-        self.ask_before(&analysis.revisions, last_good.as_ref());
+        self.ask_before(analysis, last_good.as_ref());
         let policy = self.context.policy;
         analysis.round = analysis.round.saturating_add(1);
         analysis.next_round_at = next_round(analysis.next_round_at, policy.interval, self.context.now);

@@ -55,7 +55,7 @@ fn latest(samples: &[Sample], of: u32) -> &[Sample] {
 pub(super) fn judge(rule: &Rule, strikes: Strikes, before: &[Sample], after: &[Sample]) -> Finding {
     let Strikes { failures, of } = strikes;
     let (before, after) = (latest(before, of), latest(after, of));
-    let newest = after.last().map_or_else(|| "no measurement yet".to_owned(), |s| show(rule, &s.reading));
+    let newest = || after.last().map_or_else(|| "no measurement yet".to_owned(), |s| show(rule, &s.reading));
     let (before, after) = (Window { rule, samples: before }, Window { rule, samples: after });
     let (failing, passing) = (after.count(Outcome::Fail), after.count(Outcome::Pass));
     if failing >= failures {
@@ -71,7 +71,7 @@ pub(super) fn judge(rule: &Rule, strikes: Strikes, before: &[Sample], after: &[S
         }
         let latest = of.min(failing + passing);
         return Finding::Convicts {
-            why: format!("{failing} of the latest {latest} measurements failed, newest {newest}"),
+            why: format!("{failing} of the latest {latest} measurements failed, newest {}", newest()),
             failing,
             needed: failures,
             passing_before,
@@ -81,7 +81,7 @@ pub(super) fn judge(rule: &Rule, strikes: Strikes, before: &[Sample], after: &[S
     if passing > of.saturating_sub(failures) {
         return Finding::Passes;
     }
-    let why = format!("{passing} passing and {failing} failing of {of} measurements, newest {newest}");
+    let why = format!("{passing} passing and {failing} failing of {of} measurements, newest {}", newest());
     let says_something = |window: &Window<'_>| window.samples.iter().any(|s| s.value().is_some());
     if says_something(&before) || says_something(&after) { Finding::Open(why) } else { Finding::Silent(why) }
 }

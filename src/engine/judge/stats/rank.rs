@@ -120,7 +120,7 @@ impl Ranks {
         *ways.first_mut()?.first_mut()? = 1.0;
         let mut above = 0;
         for group in self.ties.iter().rev() {
-            ways = with_group(&ways, above, *group, n);
+            add_group(&mut ways, above, *group, n);
             above += group;
         }
         let favourable: f64 = ways.last()?.iter().sum();
@@ -128,29 +128,36 @@ impl Ranks {
     }
 }
 
-/// The choices after a further group of equal values, `above` values being greater than it.
-fn with_group(ways: &[Vec<f64>], above: usize, group: usize, n: usize) -> Vec<Vec<f64>> {
-    let mut next: Vec<Vec<f64>> = ways.iter().map(|of| vec![0.0; of.len()]).collect();
-    for (chosen, of) in ways.iter().enumerate() {
-        // So many of the values above belong to the first sample.
-        let Some(first_above) = above.checked_sub(chosen) else { break };
+/// Adds the choices among a further group of equal values, `above` values being greater than it.
+fn add_group(ways: &mut [Vec<f64>], above: usize, group: usize, n: usize) {
+    let m = ways.len() - 1;
+    // From the most chosen down, so that what is read was not changed yet.
+    for target in (0..=m).rev() {
+        let (fewer, rest) = ways.split_at_mut(target);
+        let Some(to) = rest.first_mut() else { continue };
+        // Whoever is chosen later loses to all above that are of the first sample; what leads past the end is not followed.
+        let later = 2 * (m - target) * (above + group).saturating_sub(target);
+        let reachable = to.len().saturating_sub(later);
+        if above + group > n + target {
+            to.fill(0.0);
+        }
         let mut choices = 1.0;
-        for more in 0..=group {
-            let Some(target) = next.get_mut(chosen + more) else { break };
-            if more > 0 {
-                choices *= real(group - more + 1) / real(more);
+        for more in 1..=group.min(target) {
+            choices *= real(group - more + 1) / real(more);
+            let Some(from) = fewer.get(target - more) else { break };
+            // So many of the values above belong to the first sample.
+            let Some(first_above) = above.checked_sub(target - more) else { continue };
+            if first_above + group - more > n {
+                continue;
             }
             // Each chosen value loses to those above it, and half to its equals of the first sample.
             let loses = more * (2 * first_above + (group - more));
-            if first_above + group - more <= n {
-                let reachable = target.get_mut(loses..).unwrap_or_default();
-                for (to, from) in reachable.iter_mut().zip(of) {
-                    *to += from * choices;
-                }
+            let reached = to.get_mut(loses..reachable).unwrap_or_default();
+            for (to, from) in reached.iter_mut().zip(from) {
+                *to += from * choices;
             }
         }
     }
-    next
 }
 
 /// The logarithm of the number of ways to choose `m` of `all`.
