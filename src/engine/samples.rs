@@ -58,6 +58,21 @@ impl Sample {
         Self { at: Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at), reading }
     }
 
+    /// Forgets what a server said; that there was no value, and why, stays.
+    fn forget_words(&mut self) {
+        if let Reading::Gap(
+            Gap::Partial(words)
+            | Gap::Unreachable(words)
+            | Gap::ServerError(words)
+            | Gap::Credentials(words)
+            | Gap::QueryRefused(words)
+            | Gap::NotWatching(words),
+        ) = &mut self.reading
+        {
+            words.clear();
+        }
+    }
+
     /// The number, if it is one.
     pub fn value(&self) -> Option<f64> {
         match self.reading {
@@ -86,6 +101,13 @@ impl Line {
                 }
             }
             _ => self.0.insert(place, sample),
+        }
+        // Only the newest is told in full; the words of an outage would be most of a state object.
+        let newest = self.0.len() - 1;
+        for older in [place, newest.saturating_sub(1)] {
+            if let Some(sample) = self.0.get_mut(older).filter(|_| older < newest) {
+                sample.forget_words();
+            }
         }
         let surplus = self.0.len().saturating_sub(most);
         self.0.drain(..surplus);
@@ -236,6 +258,23 @@ mod tests {
             assert_eq!(sample.reading, Reading::Gap(gap));
             let saved = serde_json::to_string(&sample).unwrap();
             assert_eq!(serde_json::from_str::<Sample>(&saved).unwrap(), sample, "{saved}");
+        }
+    }
+
+    #[test]
+    fn only_the_newest_gap_keeps_its_words() {
+        for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3]] {
+            let mut line = Line::default();
+            for second in order {
+                let gap = Gap::Unreachable(format!("no route at {second}"));
+                line.add(Sample::new(at(second), Reading::Gap(gap)), 9);
+            }
+            let told = |s: &Sample| match &s.reading {
+                Reading::Gap(Gap::Unreachable(words)) => words.clone(),
+                other => panic!("{other:?}"),
+            };
+            let words: Vec<String> = line.samples().iter().map(told).collect();
+            assert_eq!(words, ["", "", "", "no route at 4"], "{order:?}");
         }
     }
 

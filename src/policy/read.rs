@@ -9,7 +9,7 @@ use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
 use super::slo::looks_back;
-use super::{preset, server, structure};
+use super::{preset, server, slo, structure};
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
     Comparison, GitRules, Mode, NeverRevert, Objective, OnConflict, OnNewerChange, Policy, RevertRules,
@@ -42,7 +42,14 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
     let text = text(file, bytes)?;
     let mut reading = structure::read(file, text);
     if let Some(parsed) = &reading.policy {
-        let found = structure::locate(file, text, &reading, check(parsed));
+        let mut findings = check(parsed);
+        // Whether its measurements fit can be told of SLOs that make sense each by itself.
+        if findings.is_empty()
+            && let Ok((_, policy)) = convert(String::new(), parsed)
+        {
+            findings.extend(slo::too_much(&policy));
+        }
+        let found = structure::locate(file, text, &reading, findings);
         reading.mistakes.extend(found);
         reading.mistakes.sort_by_key(Mistake::order);
     }

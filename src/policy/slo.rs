@@ -6,12 +6,13 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::burn_rate;
-use super::check::{Report, Step, keys, short_text};
-use super::file::{BurnRate, Comparison, PolicyFile, Series, Slo};
+use super::check::{Finding, Report, Step, keys, short_text};
+use super::code::Code;
+use super::file::{BurnRate, Comparison, PolicyFile, Slo};
 use super::mistake::suggestion;
 use super::promql::{QUERY_CHARS_MAX, Query, advice};
-use crate::engine::judge::slo::KEPT_MAX;
-use crate::engine::samples::SERIES_MAX;
+use crate::engine::judge::slo::{KEPT_BYTES_MAX, KEPT_MAX, kept_bytes};
+use crate::engine::policy::Policy;
 use crate::engine::template::{BUILT_IN, Template, TemplateError, WINDOW};
 
 /// Measurements that an SLO may look at; they are kept in the state object, which is bounded.
@@ -23,10 +24,6 @@ const ALSO_MAX: usize = 4;
 /// SLOs of one policy; each is a query at each interval.
 const SLOS_MAX: usize = 32;
 
-/// Measurements that all SLOs of a policy may keep in the state object: at up to 36 bytes, they leave it a third of what the
-/// API server takes (1.5 MiB).
-const KEPT_SUM_MAX: usize = 25_000;
-
 /// Finds what makes no sense about the SLOs.
 pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
     if file.slos.len() > SLOS_MAX {
@@ -35,14 +32,6 @@ pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
             format!("{} slos are too many", file.slos.len()),
             format!("at most {SLOS_MAX}"),
         );
-    }
-    let kept: usize = file.slos.iter().map(|slo| kept(slo, file)).sum();
-    if kept > KEPT_SUM_MAX {
-        let message = format!("the slos keep up to {kept} measurements of one analysis, which is too much");
-        let help = format!(
-            "at most {KEPT_SUM_MAX}: lengthen `analysis.interval`, lower `of`, or judge fewer queries by `each` of their series"
-        );
-        report.add(&keys(&["slos"]), message, help);
     }
     let mut names = BTreeSet::new();
     for (i, slo) in file.slos.iter().enumerate() {
@@ -68,20 +57,27 @@ pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
     }
 }
 
-/// Measurements that an SLO keeps in the state object, of the time before and since.
-fn kept(slo: &Slo, file: &PolicyFile) -> usize {
-    let interval = file.analysis.interval.0.as_millis().max(1);
-    let rounds = |time: Duration| usize::try_from(time.as_millis() / interval + 2).unwrap_or(usize::MAX);
-    let missing = slo.fail_after_missing.map_or(0, |after| rounds(after.0));
-    let all = rounds(file.analysis.duration.0.saturating_mul(2)).max(missing);
-    let of_series = match (&slo.comparison, &slo.burn_rate) {
-        // A share and a count for each short window.
-        (_, Some(rule)) => all.saturating_mul(rule.windows.len().max(1)).saturating_mul(2),
-        (Some(_), None) => all,
-        (None, None) => (slo.strikes().1 as usize).max(missing).saturating_mul(2),
-    };
-    let series = if slo.series == Some(Series::Each) { SERIES_MAX + 1 } else { 1 };
-    of_series.saturating_mul(series)
+/// Finds that the measurements of all SLOs together are more than the state object may hold; of the SLO with the most.
+pub(super) fn too_much(policy: &Policy) -> Option<Finding> {
+    let bytes = |slo| kept_bytes(slo, policy);
+    let all: usize = policy.slos.iter().map(bytes).sum();
+    let (most, slo) = policy.slos.iter().enumerate().max_by_key(|(_, slo)| bytes(slo))?;
+    let kilobytes = |bytes: usize| bytes.div_ceil(1000);
+    (all > KEPT_BYTES_MAX).then(|| Finding {
+        path: vec![Step::Key("slos".to_owned()), Step::Index(most), Step::Key("name".to_owned())],
+        needle: None,
+        code: Code::BadValue,
+        message: format!(
+            "the measurements of an analysis would take {} kB of the state object, more than {} kB; those of `{}` take {} kB",
+            kilobytes(all),
+            kilobytes(KEPT_BYTES_MAX),
+            slo.name,
+            kilobytes(bytes(slo)),
+        ),
+        help: Some(
+            "lengthen `analysis.interval`, shorten `analysis.duration`, lower `of`, or give fewer slos that go by statistics or judge `each` series".to_owned(),
+        ),
+    })
 }
 
 fn missing(slo: &Slo, file: &PolicyFile, path: &[Step], report: &mut Report) {

@@ -21,8 +21,8 @@ pub use strikes::{number, outcome, show, wanted};
 use super::{Breach, Outcome, Signal};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};
-use crate::engine::policy::{Part, Policy, Rule, Slo};
-use crate::engine::samples::{Labels, Line, Lines, Sample};
+use crate::engine::policy::{Part, Policy, Rule, Series, Slo};
+use crate::engine::samples::{Labels, Line, Lines, SERIES_MAX, Sample};
 
 /// What the measurements before and after the sync say together.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +122,29 @@ const NAMED_MAX: usize = 3;
 
 /// Rounds of measurements of one SLO that an analysis keeps at most: they stand in the state object.
 pub const KEPT_MAX: u32 = 1000;
+
+/// Bytes of one sample in the state object: `[1795183200000,-1.2345678901234567e-300],`.
+const SAMPLE_BYTES: usize = 41;
+
+/// Bytes of the labels of a series in the state object, as they are where somebody chose which matter.
+const LABELS_BYTES: usize = 100;
+
+/// Bytes of samples that one analysis may keep: etcd refuses objects above 1.5 MB, and beside them the state object holds
+/// rollbacks with their commits and files, and what waits to be recorded.
+pub const KEPT_BYTES_MAX: usize = 300_000;
+
+/// Bytes of the state object that the samples of an SLO take at most: those since the sync, and where no statistics are
+/// made of them, those of the time before.
+pub fn kept_bytes(slo: &Slo, policy: &Policy) -> usize {
+    let times = if slo.rule.tests() > 0 { 1 } else { 2 };
+    let samples = kept(slo, policy) * SAMPLE_BYTES;
+    let series = match slo.series {
+        Series::Refuse => samples,
+        // Beside them stands what is known of none.
+        Series::Each => (SERIES_MAX + 1) * (samples + LABELS_BYTES),
+    };
+    slo.parts().len() * times * series
+}
 
 /// How many samples of one series an SLO looks at.
 pub fn kept(slo: &Slo, policy: &Policy) -> usize {
