@@ -111,6 +111,21 @@ fn one_sync_is_told_as_one_json_object() {
 }
 
 #[test]
+fn what_is_not_over_yet_is_not_final() {
+    let stage = Stage::new();
+    let finals = |args: &[&str]| {
+        let (code, out, err) = stage.replay(&[args, &["--output", "json"]].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        out.lines().map(|line| json(line)["final"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(finals(&["--at", "2026-11-20T10:00:00Z"]), [true]);
+    let future = ["--from", "2100-01-01T00:00:00Z", "--to", "2100-01-01T01:00:00Z", "--every", "1h"];
+    assert_eq!(finals(&future), [false, false]);
+    let (_, _, err) = stage.replay(&future);
+    assert!(err.contains("2 of 2 analyses are not over"), "{err}");
+}
+
+#[test]
 fn one_sync_is_told_to_people_with_what_came_after() {
     let stage = Stage::new();
     let (code, out, err) = stage.replay(&["--at", "2026-11-20T10:00:00Z"]);

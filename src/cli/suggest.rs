@@ -14,7 +14,7 @@ use crate::engine::judge::slo::number;
 use crate::engine::policy::Rule;
 use crate::engine::time::earlier;
 use crate::policy::{Limit, PolicySet, SourceFile, read_files, with_limits};
-use crate::replay::{LEFT_OUT, Quiet, Recorded, Rehearsal, needs, quiet, rehearse};
+use crate::replay::{LEFT_OUT, Quiet, Recorded, Rehearsal, needs, quiet, rehearse, rehearse_each};
 
 /// A week.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -117,8 +117,8 @@ impl Proposal {
 
     fn print(&self, before: &Task, recorded: &Recorded, out: &mut dyn Write) -> anyhow::Result<()> {
         let rehearsals =
-            |task: &Task| task.syncs.iter().map(|sync| rehearse(&task.policy, sync, recorded)).collect();
-        let (old, new): (Vec<Rehearsal>, Vec<Rehearsal>) = (rehearsals(before), rehearsals(&self.task));
+            |task: &Task| rehearse_each(&task.policy, &task.syncs, recorded, Rehearsal::without_looks);
+        let (old, new) = (rehearsals(before), rehearsals(&self.task));
         if recorded.missed() {
             bail!("something was asked for that had not been fetched; please report this with the policy");
         }

@@ -14,4 +14,4 @@ mod rehearse;
 pub use limits::{LEFT_OUT, Quiet, quiet};
 pub use plot::{svg, word};
 pub use recorded::{Recorded, Stretch, needs};
-pub use rehearse::{Look, Pretence, Rehearsal, Samples, rehearse};
+pub use rehearse::{Look, Pretence, Rehearsal, Samples, rehearse, rehearse_each};

@@ -1,8 +1,9 @@
 //! What is needed of the history, and what was fetched of it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -160,7 +161,7 @@ fn bridged(stretches: &BTreeSet<(i64, i64)>) -> Vec<(i64, i64)> {
 #[derive(Debug, Default)]
 pub struct Recorded {
     queries: BTreeMap<Sent, Vec<Known>>,
-    missed: Cell<bool>,
+    missed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -168,6 +169,14 @@ struct Known {
     from: i64,
     step: i64,
     answers: Vec<Kept>,
+}
+
+impl Known {
+    fn at(&self, at: Timestamp) -> Option<&Kept> {
+        let distance = at.as_millisecond() - self.from;
+        let on = distance >= 0 && distance % self.step == 0;
+        self.answers.get(usize::try_from(distance / self.step).ok()?).filter(|_| on)
+    }
 }
 
 /// What is kept of the answers of one time: there are millions, and most are one number.
@@ -229,22 +238,20 @@ impl Kept {
         }
     }
 
-    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
-        let one = |reading| vec![SloAnswer::new(query, at, reading)];
+    /// Adds the answers as they were given to this query at this time.
+    fn answer(&self, query: &SloQuery, at: Timestamp, answers: &mut Vec<SloAnswer>) {
         match self {
-            Self::Value(value) => one(Reading::Value(*value)),
-            Self::NoData => one(Reading::Gap(Gap::NoData)),
-            Self::Each(numbers) => {
-                let of = |(series, value): &(Arc<Labels>, f64)| {
-                    SloAnswer::of_series(query, Labels::clone(series), at, Reading::Value(*value))
-                };
-                numbers.iter().map(of).collect()
-            }
+            Self::Value(value) => answers.push(SloAnswer::new(query, at, Reading::Value(*value))),
+            Self::NoData => answers.push(SloAnswer::new(query, at, Reading::Gap(Gap::NoData))),
+            Self::Each(numbers) => answers.extend(numbers.iter().map(|(series, value)| {
+                SloAnswer::of_series(query, Labels::clone(series), at, Reading::Value(*value))
+            })),
             // Their time is that of the answer, and their name that of whoever asked first.
-            Self::Whole(answers) => answers
-                .iter()
-                .map(|answer| SloAnswer { slo: query.slo.clone(), part: query.part, ..answer.clone() })
-                .collect(),
+            Self::Whole(whole) => {
+                let (name, part) = (&query.slo, query.part);
+                let own = |one: &SloAnswer| SloAnswer { slo: name.clone(), part, ..one.clone() };
+                answers.extend(whole.iter().map(own));
+            }
         }
     }
 }
@@ -280,22 +287,22 @@ impl Recorded {
 
     /// Whether something was asked for that had not been fetched, so that what came out is worth nothing.
     pub fn missed(&self) -> bool {
-        self.missed.get()
+        self.missed.load(Ordering::Relaxed)
     }
 }
 
 impl Samples for Recorded {
-    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
-        let millis = at.as_millisecond();
-        let found = self.queries.get(&sent(query)).into_iter().flatten().find_map(|known| {
-            let distance = millis - known.from;
-            let on = distance >= 0 && distance % known.step == 0;
-            known.answers.get(usize::try_from(distance / known.step).ok()?).filter(|_| on)
-        });
-        if found.is_none() {
-            self.missed.set(true);
+    fn answers(&self, query: &SloQuery, times: &[Timestamp]) -> Vec<SloAnswer> {
+        let known = self.queries.get(&sent(query)).map(Vec::as_slice).unwrap_or_default();
+        let mut answers = Vec::with_capacity(times.len());
+        for at in times {
+            let found = known.iter().find_map(|known| known.at(*at));
+            if found.is_none() {
+                self.missed.store(true, Ordering::Relaxed);
+            }
+            found.unwrap_or(&Kept::NoData).answer(query, *at, &mut answers);
         }
-        found.unwrap_or(&Kept::NoData).answers(query, at)
+        answers
     }
 }
 
@@ -368,12 +375,13 @@ mod tests {
     struct Paths;
 
     impl Samples for Paths {
-        fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
-            let of = |path: &str, value| {
+        fn answers(&self, query: &SloQuery, times: &[Timestamp]) -> Vec<SloAnswer> {
+            let of = |path: &str, at: Timestamp, value| {
                 let labels = Labels::from([("path".to_owned(), path.to_owned())]);
                 SloAnswer::of_series(query, labels, at, Reading::Value(value))
             };
-            vec![of("/a", 0.01), of("/b", if at.as_second() > 1000 { 0.3 } else { 0.02 })]
+            let bad = |at: Timestamp| if at.as_second() > 1000 { 0.3 } else { 0.02 };
+            times.iter().flat_map(|at| [of("/a", *at, 0.01), of("/b", *at, bad(*at))]).collect()
         }
     }
 
@@ -385,8 +393,7 @@ mod tests {
         let mut recorded = Recorded::default();
         let needs = needs(&policy, &syncs);
         for stretch in &needs {
-            let answers = stretch.times().into_iter().flat_map(|at| Paths.answers(&stretch.query, at));
-            recorded.add(stretch, answers.collect());
+            recorded.add(stretch, Paths.answers(&stretch.query, &stretch.times()));
         }
         for (sync, word) in syncs.iter().zip(["passed", r#"{path="/b"} 3 of the latest 3"#]) {
             let told = rehearse(&policy, sync, &recorded);

@@ -1,6 +1,7 @@
 //! One pretended sync, from its start to the verdict.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -58,13 +59,14 @@ impl Pretence {
 
 /// What was recorded: the answers to queries at past times.
 pub trait Samples {
-    /// The answers to one query, evaluated at one time: one, unless it gives several series that are judged each.
-    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer>;
+    /// The answers to one query, evaluated at these times: one for each, unless it gives several series that are judged
+    /// each; in the order of the times.
+    fn answers(&self, query: &SloQuery, times: &[Timestamp]) -> Vec<SloAnswer>;
 }
 
 impl<F: Fn(&SloQuery, Timestamp) -> Reading> Samples for F {
-    fn answers(&self, query: &SloQuery, at: Timestamp) -> Vec<SloAnswer> {
-        vec![SloAnswer::new(query, at, self(query, at))]
+    fn answers(&self, query: &SloQuery, times: &[Timestamp]) -> Vec<SloAnswer> {
+        times.iter().map(|at| SloAnswer::new(query, *at, self(query, *at))).collect()
     }
 }
 
@@ -84,6 +86,12 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
+    /// Without what was measured: of thousands of syncs that takes more memory than the history itself.
+    #[must_use]
+    pub fn without_looks(self) -> Self {
+        Self { looks: Vec::new(), ..self }
+    }
+
     /// What the queries would have given after the verdict, up to the analysis' end had there been none.
     pub fn aftermath(&self, policy: &Policy, pretence: &Pretence, samples: &dyn Samples) -> Vec<Look> {
         let end = later(later(pretence.at, pretence.took), policy.duration);
@@ -94,7 +102,7 @@ impl Rehearsal {
                 at = later(at, policy.interval);
                 continue;
             }
-            let answers = self.queries.iter().flat_map(|query| samples.answers(query, at));
+            let answers = self.queries.iter().flat_map(|query| samples.answers(query, &[at]));
             looks.extend(answers.map(|answer| Look { answer, before: false }));
             at = later(at, policy.interval);
         }
@@ -139,7 +147,8 @@ pub fn rehearse(policy: &Policy, pretence: &Pretence, samples: &dyn Samples) -> 
         pretence,
         samples,
         app: before(pretence),
-        looks: BTreeMap::new(),
+        looks: Vec::new(),
+        asked: Vec::new(),
         queries: Vec::new(),
     };
     let mut now = pretence.at;
@@ -164,13 +173,35 @@ pub fn rehearse(policy: &Policy, pretence: &Pretence, samples: &dyn Samples) -> 
     stage.end(Verdict::Inconclusive(vec!["the engine came to no end".to_owned()]), now)
 }
 
+/// Rehearses each of many syncs, on all cores; gives what is kept of each, in their order.
+pub fn rehearse_each<T: Send>(
+    policy: &Policy,
+    pretences: &[Pretence],
+    samples: &(dyn Samples + Sync),
+    keep: impl Fn(Rehearsal) -> T + Sync,
+) -> Vec<T> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = pretences.len().div_ceil(cores).max(1);
+    let some =
+        |some: &[Pretence]| some.iter().map(|sync| keep(rehearse(policy, sync, samples))).collect::<Vec<T>>();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = pretences.chunks(share).map(|share| scope.spawn(|| some(share))).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
+
 struct Stage<'a> {
     policy: &'a Policy,
     pretence: &'a Pretence,
     samples: &'a dyn Samples,
     app: App,
-    /// By time; of one time that before the sync first.
-    looks: BTreeMap<(Timestamp, bool, String, String), Vec<Look>>,
+    /// In the order of the asking, each with the place of its query in `asked`.
+    looks: Vec<(usize, Look)>,
+    /// Each query that was asked, once.
+    asked: Vec<SloQuery>,
     /// Of the newest round since the sync.
     queries: Vec<SloQuery>,
 }
@@ -203,20 +234,31 @@ impl Stage<'_> {
         }
         let mut answers = Vec::new();
         for query in &order.queries {
-            for at in &times {
-                let given = self.samples.answers(query, *at);
-                let looks = given.iter().map(|answer| Look { answer: answer.clone(), before });
+            let given = self.samples.answers(query, &times);
+            let place = self.place(query);
+            if before {
                 // What is asked for again replaces the first answer.
-                let key = (*at, !before, query.slo.clone(), query.promql.clone());
-                self.looks.insert(key, looks.collect());
-                answers.extend(given);
+                self.looks
+                    .retain(|(of, look)| *of != place || !look.before || !times.contains(&look.answer.at));
             }
+            self.looks.extend(given.iter().map(|answer| (place, Look { answer: answer.clone(), before })));
+            answers.extend(given);
         }
         Event::Measured { round: order.round, answers }
     }
 
-    fn end(self, verdict: Verdict, now: Timestamp) -> Rehearsal {
-        let looks = self.looks.into_values().flatten().collect();
+    /// The place of a query among those that were asked.
+    fn place(&mut self, query: &SloQuery) -> usize {
+        self.asked.iter().position(|asked| asked == query).unwrap_or_else(|| {
+            self.asked.push(query.clone());
+            self.asked.len() - 1
+        })
+    }
+
+    fn end(mut self, verdict: Verdict, now: Timestamp) -> Rehearsal {
+        // By time, of one time that before the sync first.
+        self.looks.sort_by_key(|(place, look)| (look.answer.at, !look.before, *place));
+        let looks = self.looks.into_iter().map(|(_, look)| look).collect();
         Rehearsal { at: self.pretence.at, verdict, decided_at: now, looks, queries: self.queries }
     }
 }

@@ -165,6 +165,7 @@ $ lastgood replay --policy shop.yaml --at 1795183200 --until-verdict --output js
 | `verdict` | `healthy`, `degraded` or `inconclusive` |
 | `decidedAt` | when the verdict fell |
 | `reason` | why |
+| `final` | whether `decidedAt` is past: what is said of a later time rests on a history that is not there yet |
 | `signals` | each SLO: its `name`, whether it `convicts` and the `reason`, the number of `measurements` since the sync, and the `newest` value, or why there was none (`gap`) |
 "
     );

@@ -1,5 +1,8 @@
 //! A rehearsal as one JSON object: its form is part of the command line's contract.
 
+use std::io::Write;
+
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::engine::facts::Reading;
@@ -15,6 +18,8 @@ pub(super) struct Told {
     verdict: &'static str,
     decided_at: String,
     reason: String,
+    /// Whether the verdict had fallen by now: of what has not happened yet there is no history.
+    r#final: bool,
     signals: Vec<SignalTold>,
 }
 
@@ -35,14 +40,22 @@ struct SignalTold {
 }
 
 impl Told {
-    pub(super) fn of(policy: &Policy, told: &Rehearsal) -> Self {
+    pub(super) fn of(policy: &Policy, told: &Rehearsal, now: Timestamp) -> Self {
         Self {
             at: told.at.to_string(),
             verdict: word(&told.verdict),
             decided_at: told.decided_at.to_string(),
             reason: told.reason(),
+            r#final: told.decided_at <= now,
             signals: policy.slos.iter().map(|slo| SignalTold::of(told, slo)).collect(),
         }
+    }
+
+    /// As one line.
+    pub(super) fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        serde_json::to_writer(&mut *out, self)?;
+        writeln!(out)?;
+        Ok(())
     }
 }
 

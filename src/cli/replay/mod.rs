@@ -19,7 +19,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use crate::replay::{Recorded, Rehearsal, needs, rehearse, svg};
+use crate::engine::policy::Policy;
+use crate::replay::{Pretence, Recorded, Rehearsal, needs, rehearse, rehearse_each, svg};
 
 /// Arguments of `lastgood replay`.
 #[derive(Args, Debug)]
@@ -80,36 +81,64 @@ impl Replay {
     }
 
     fn print(&self, task: &Task, recorded: &Recorded, out: &mut dyn Write) -> anyhow::Result<()> {
-        let policy = &task.policy;
-        let mut told = Vec::with_capacity(task.syncs.len());
-        for sync in &task.syncs {
-            let rehearsal = rehearse(policy, sync, recorded);
-            if self.output == Output::Json {
-                serde_json::to_writer(&mut *out, &json::Told::of(policy, &rehearsal))?;
-                writeln!(out)?;
-            }
-            told.push(rehearsal);
-        }
-        if let (Some(_), [sync], [rehearsal]) = (self.when.at, task.syncs.as_slice(), told.as_slice()) {
-            let after = rehearsal.aftermath(policy, sync, recorded);
-            let shown = if self.until_verdict { &[][..] } else { &after };
-            // First, since a reader of what is printed may have seen enough.
-            if let Some(file) = &self.plot {
-                std::fs::write(file, svg(policy, rehearsal, shown))
-                    .with_context(|| format!("cannot write {}", file.display()))?;
-            }
-            if self.output == Output::Text {
-                one::print(policy, rehearsal, shown, out)?;
-            }
-        } else if self.output == Output::Text {
-            range::print(policy, &told, self.when.every, out)?;
+        match task.syncs.as_slice() {
+            [sync] if self.when.at.is_some() => self.print_one(&task.policy, sync, recorded, out)?,
+            syncs => self.print_all(&task.policy, syncs, recorded, out)?,
         }
         if recorded.missed() {
             bail!(
                 "something was asked for that had not been fetched, so the above is worth nothing; please report this with the policy"
             );
         }
-        warn_of_the_future(&told);
+        Ok(())
+    }
+
+    fn print_one(
+        &self,
+        policy: &Policy,
+        sync: &Pretence,
+        recorded: &Recorded,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let rehearsal = rehearse(policy, sync, recorded);
+        let after = rehearsal.aftermath(policy, sync, recorded);
+        let after = if self.until_verdict { &[][..] } else { &after };
+        // First, since a reader of what is printed may have seen enough.
+        if let Some(file) = &self.plot {
+            std::fs::write(file, svg(policy, &rehearsal, after))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        match self.output {
+            Output::Json => json::Told::of(policy, &rehearsal, Timestamp::now()).print(out)?,
+            Output::Text => {
+                one::print(policy, &rehearsal, after, out)?;
+                warn_of_the_future(&[rehearsal]);
+            }
+        }
+        Ok(())
+    }
+
+    fn print_all(
+        &self,
+        policy: &Policy,
+        syncs: &[Pretence],
+        recorded: &Recorded,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        match self.output {
+            Output::Json => {
+                let now = Timestamp::now();
+                let told = |rehearsal| json::Told::of(policy, &rehearsal, now);
+                for told in rehearse_each(policy, syncs, recorded, told) {
+                    told.print(out)?;
+                }
+            }
+            Output::Text => {
+                let told = rehearse_each(policy, syncs, recorded, Rehearsal::without_looks);
+                range::print(policy, &told, self.when.every, out)?;
+                warn_of_the_future(&told);
+            }
+        }
         Ok(())
     }
 }
