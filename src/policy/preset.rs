@@ -14,9 +14,10 @@ use super::set::SourceFile;
 use super::structure;
 use crate::engine::template::{BUILT_IN, Template};
 
-/// The names of a preset's SLOs.
-const ERRORS: &str = "error-rate";
-const LATENCY: &str = "latency-p99";
+/// The name of a preset's SLO for the share of failures.
+pub const ERRORS: &str = "error-rate";
+/// The name of a preset's SLO for the time that requests take.
+pub const LATENCY: &str = "latency-p99";
 
 /// Of how many measurements how many must fail. A slow answer is commoner than a failed one, so it takes more.
 const ERRORS_STRIKES: (u32, u32) = (3, 5);
@@ -146,6 +147,18 @@ fn series(kind: PresetKind, metrics: Metrics) -> Option<Series> {
             | Metrics::Plain,
         ) => None,
     }
+}
+
+/// All presets, those first that see more of what they are for: Istio counts calls of gRPC among the requests of HTTP, but
+/// not whether they failed.
+pub fn known() -> Vec<(PresetKind, Metrics)> {
+    use Metrics::{Celery, EnvoyGateway, IngressNginx, Istio, Linkerd, Plain, Traefik};
+    let all = [Istio, Linkerd, Plain, IngressNginx, Traefik, EnvoyGateway, Celery];
+    let kinds = [PresetKind::Http, PresetKind::Grpc, PresetKind::Worker];
+    let pairs = kinds.into_iter().flat_map(|kind| all.map(|metrics| (kind, metrics)));
+    let first = (PresetKind::Grpc, Istio);
+    let others = pairs.filter(|pair| *pair != first && series(pair.0, pair.1).is_some());
+    std::iter::once(first).chain(others).collect()
 }
 
 /// All SLOs of a policy: its own, and those of its preset that it has not replaced by one of the same name.

@@ -40,10 +40,15 @@ fn week(query: &str, at: f64) -> Option<f64> {
     rounded(bad + 0.002 + 0.003 * noise)
 }
 
+/// The same shop, whose metrics only it itself has.
+fn plain(query: &str, at: f64) -> Option<f64> {
+    query.contains("rate(http_request").then(|| week(query, at)).flatten()
+}
+
 fn lastgood(command: &str, folder: &Path, url: &str, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_lastgood"))
         .current_dir(folder)
-        .args([command, "--policy", "shop.yaml", "--prometheus", url])
+        .args([command, "--prometheus", url])
         .args(args)
         .output()
         .expect("the program was just built");
@@ -56,14 +61,19 @@ fn lastgood(command: &str, folder: &Path, url: &str, args: &[&str]) -> String {
 fn the_page_shows_what_the_command_prints() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("shop.yaml"), POLICY).unwrap();
-    let history = serve(week);
-    let run = |args: &[&str]| lastgood("replay", folder.path(), &history.url, args);
+    let history = serve(plain);
+    let file = ["--policy", "shop.yaml"];
+    let run = |args: &[&str]| lastgood("replay", folder.path(), &history.url, &[&file, args].concat());
     let one = run(&["--at", "2026-11-20T14:00:00Z"]);
     let range = ["--from", "2026-11-13T00:00:00Z", "--to", "2026-11-19T23:00:00Z", "--every", "1h"];
     let week = run(&range);
-    let suggestion =
-        lastgood("suggest", folder.path(), &history.url, &["--weeks", "1", "--to", "2026-11-19T23:00:00Z"]);
+    let suggest = |subject: &[&str]| {
+        let span = ["--weeks", "1", "--to", "2026-11-19T23:00:00Z"];
+        lastgood("suggest", folder.path(), &history.url, &[subject, &span].concat())
+    };
+    let suggestion = suggest(&file);
     let (reasons, _) = suggestion.split_at(suggestion.find("apiVersion:").unwrap());
+    let new = suggest(&["--application", "shop"]).replace(&history.url, "http://prometheus.monitoring:9090");
     let quiet = POLICY.replace("max: 0.8", "max: 1.5");
     std::fs::write(folder.path().join("shop.yaml"), quiet).unwrap();
     let quieter = run(&range);
@@ -126,6 +136,16 @@ digits. That share is left out since a limit that spares an incident of some min
 all values are the same, as with no errors at all, nothing is known of how far they go when nothing is wrong, and the limit stays as it is. Look at the
 proposal before you use it: a service that was sick for hours has taught it to find that normal. How quiet it would have been is told of the same
 weeks that the limits were chosen by; the next ones can be less quiet.
+
+Without `--policy` a new policy is made, by whichever [preset](guide.md#or-take-a-preset) has values for the most of that time:
+
+```console
+$ lastgood suggest --application shop --prometheus http://prometheus.monitoring:9090 --weeks 1 --to 2026-11-19T23:00:00Z
+{new}```
+
+`--preset http`, `grpc` or `worker` says what the application is, `--metrics` who measures it, and `--selector` which series are its own where their
+labels are not those that the presets go by. It asks with windows of a minute, and where no metrics have values so, of four: a Prometheus that
+scrapes each minute has none within one. The URL is the one that was asked; the daemon may reach the same server at another.
 
 ## Your last syncs
 

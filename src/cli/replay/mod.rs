@@ -25,6 +25,9 @@ use crate::replay::{Pretence, Recorded, Rehearsal, needs, rehearse, rehearse_eac
 /// Arguments of `lastgood replay`.
 #[derive(Args, Debug)]
 pub struct Replay {
+    /// The policy file; for `--last` also a folder of policies.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]

@@ -1,6 +1,5 @@
 //! Which policy, which application and which syncs are meant.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +37,6 @@ pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, String> {
 /// Whose syncs are pretended, and who knows their history.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Subject {
-    /// The policy file; for `replay --last` also a folder of policies.
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) policy: PathBuf,
     /// The Prometheus to ask instead of the policy's own, without the policy's credentials.
     #[arg(long, value_name = "URL", value_parser = url)]
     prometheus: Option<String>,
@@ -84,10 +80,11 @@ fn url(text: &str) -> Result<String, String> {
 /// Finds out what is to be replayed.
 pub(super) async fn task(replay: &Replay) -> anyhow::Result<Task> {
     let when = &replay.when;
+    let set = PolicySet::load(&replay.policy).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
     if let Some(last) = when.last {
-        return last_syncs(&replay.subject, last).await;
+        return last_syncs(&replay.subject, &set, last).await;
     }
-    replay.subject.task(|policy| match (when.at, when.from, when.to, when.every) {
+    replay.subject.task(&set, |policy| match (when.at, when.from, when.to, when.every) {
         (Some(at), ..) => Ok(vec![at]),
         (None, Some(from), Some(to), Some(every)) => times(from, to, every, policy.interval),
         _ => bail!("say which time is meant: --at, --from with --to and --every, or --last"),
@@ -95,15 +92,25 @@ pub(super) async fn task(replay: &Replay) -> anyhow::Result<Task> {
 }
 
 impl Subject {
-    /// A sync at each of these times, which may depend on the policy.
+    /// The Prometheus to ask instead of the policy's own.
+    pub(in crate::cli) fn prometheus(&self) -> Option<&str> {
+        self.prometheus.as_deref()
+    }
+
+    /// The application that was named.
+    pub(in crate::cli) fn application(&self) -> Option<&str> {
+        self.application.as_deref()
+    }
+
+    /// A sync at each of these times, which may depend on the one policy.
     pub(in crate::cli) fn task(
         &self,
+        set: &PolicySet,
         times: impl FnOnce(&Policy) -> anyhow::Result<Vec<Timestamp>>,
     ) -> anyhow::Result<Task> {
-        let set = self.policies()?;
         let mut all = set.iter();
         let (Some(loaded), None) = (all.next(), all.next()) else {
-            bail!("{} holds {} policies; name the file of one", self.policy.display(), set.len());
+            bail!("--policy holds {} policies; name the file of one", set.len());
         };
         let mut policy = Policy::clone(&loaded.policy);
         let named = Named::of(self, &loaded.selector, &mut policy)?;
@@ -118,10 +125,6 @@ impl Subject {
         };
         let syncs = times(&policy)?.into_iter().map(sync).collect();
         ready(self, policy, syncs)
-    }
-
-    fn policies(&self) -> anyhow::Result<PolicySet> {
-        PolicySet::load(&self.policy).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
     }
 }
 
@@ -223,8 +226,7 @@ fn ready(subject: &Subject, mut policy: Policy, syncs: Vec<Pretence>) -> anyhow:
 }
 
 /// The newest syncs in Argo CD's history.
-async fn last_syncs(subject: &Subject, last: usize) -> anyhow::Result<Task> {
-    let set = subject.policies()?;
+async fn last_syncs(subject: &Subject, set: &PolicySet, last: usize) -> anyhow::Result<Task> {
     let app = key(subject.application.as_deref().unwrap_or_default());
     let clients = Clients::infer().await?;
     let facts = argocd::read(&clients.request, &app).await?;
