@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -9,8 +10,12 @@
     reason = "a test may fail"
 )]
 
+#[path = "support/backfilled.rs"]
+mod backfilled;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/real_history.rs"]
+mod real_history;
 
 use std::path::Path;
 use std::process::Command;
