@@ -19,6 +19,9 @@ const CONFIDENCE: f64 = 0.98;
 /// try again.
 const COMPANY: f64 = 2.0;
 
+/// Up to this many failed events are one: `increase` extrapolates.
+const SINGLE: f64 = 1.5;
+
 /// Values before the sync from which on their spread is known.
 const TELLING: usize = 30;
 
@@ -86,19 +89,29 @@ pub fn judge(
     if known && sum.events <= 0.0 {
         return Finding::Open("there were no events".to_owned());
     }
-    if sum.ratio() < limit || newest.ratio < limit {
+    let few = known && sum.failed < f64::from(rule.minimum_errors);
+    if sum.ratio() < limit || (newest.ratio < limit && few) {
         return Finding::Passes;
     }
+    if newest.ratio < limit {
+        // One good window is no acquittal.
+        return Finding::Open("it was using up its budget too fast, and recovers".to_owned());
+    }
     let past = disjoint(before, short);
+    let passing_before = past.iter().filter(|round| round.ratio < limit).count();
     let Some(last) = past.last() else {
         return Finding::Open("there is no value of the time before the sync".to_owned());
     };
-    if last.ratio >= limit || before.last().is_some_and(|round| round.ratio >= limit) {
+    // A single failed event is no sign of anything, whatever share it is.
+    let burned = |round: &Round| {
+        round.ratio >= limit && round.events.is_none_or(|events| events * round.ratio > SINGLE)
+    };
+    if passing_before == 0 || burned(last) || before.last().is_some_and(burned) {
         return Finding::Objection("was using up its budget as fast before the sync");
     }
     let level = level_of(u32::try_from(apart.len()).unwrap_or(u32::MAX), level);
     let (chance, usual) = if known { counted(rule, &past, pair, sum) } else { ordered(&past, recent, limit) };
-    if known && sum.failed < f64::from(rule.minimum_errors) {
+    if few {
         return Finding::Open(format!(
             "{:.0} of the {} failed events that it takes",
             sum.failed, rule.minimum_errors
@@ -113,7 +126,7 @@ pub fn judge(
         chance,
         level,
         failing: recent.iter().filter(|round| round.ratio >= limit).count(),
-        passing_before: past.iter().filter(|round| round.ratio < limit).count(),
+        passing_before,
     })
 }
 
@@ -246,6 +259,33 @@ mod tests {
             matches!(judge(&rule(5), PAIR, &[], &one(1.0), 90_000, 0.001), Finding::Open(_)),
             "never seen well"
         );
+    }
+
+    #[test]
+    fn one_good_window_acquits_nobody_but_where_too_few_failed_to_tell() {
+        let before = rounds(-240, 0, 600.0, 0.0, 1);
+        let after = |events: f64| -> Vec<Round> {
+            let ratio = |i| if i < 25 { 0.03 } else { 0.0 };
+            (1..=29).map(|i| Round { at: i * 15_000, ratio: ratio(i), events: Some(events) }).collect()
+        };
+        let says = |events: f64| judge(&rule(5), PAIR, &before, &after(events), 90_000, 0.0);
+        assert!(matches!(says(600.0), Finding::Open(why) if why.ends_with("recovers")));
+        assert_eq!(says(30.0), Finding::Passes);
+    }
+
+    #[test]
+    fn one_failed_event_right_before_the_sync_shields_nobody() {
+        let says = |failed: f64| {
+            let mut before = rounds(-240, 0, 30.0, 0.0, 1);
+            for round in before.iter_mut().rev().take(4) {
+                round.ratio = failed / 30.0;
+            }
+            let after: Vec<_> =
+                (1..=20).map(|i| Round { at: i * 15_000, ratio: 0.9, events: Some(30.0) }).collect();
+            judge(&rule(5), PAIR, &before, &after, 90_000, 0.001)
+        };
+        assert!(matches!(says(1.0), Finding::Fails(_)), "{:?}", says(1.0));
+        assert!(matches!(says(2.0), Finding::Objection(_)), "{:?}", says(2.0));
     }
 
     #[test]
