@@ -315,7 +315,7 @@ fn the_limits_of_a_preset_are_told_and_stay() {
     }
     let stage = Stage { dir: tempfile::tempdir().unwrap(), history: serve(errors) };
     let text = format!(
-        "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: shop }}\nprometheus: {{ url: \"{}\" }}\npreset: {{ kind: http, metrics: plain }}\nrollback: {{ mode: dry-run }}\n",
+        "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: shop }}\nprometheus: {{ url: \"{}\" }}\npreset: {{ kind: http, metrics: plain, maxErrors: 0.05 }}\nrollback: {{ mode: dry-run }}\n",
         stage.history.url
     );
     stage.policy(&text);

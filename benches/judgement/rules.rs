@@ -18,8 +18,10 @@ use crate::trace::{AFTER, BEFORE, SCRAPE, Trace, WINDOW};
 
 type Rule = fn(&Trace) -> Option<i64>;
 
-pub const RULES: [(&str, Rule); 10] = [
+pub const RULES: [(&str, Rule); 12] = [
     ("lastgood", lastgood),
+    ("lastgood, preset `http`", preset),
+    ("lastgood, preset `http` with limits", preset_limits),
     ("Argo Rollouts, failureLimit 0, each minute", |trace| strikes(trace, 60, 1, false)),
     ("Argo Rollouts, failureLimit 3, each minute", |trace| strikes(trace, 60, 4, false)),
     ("Argo Rollouts, failureLimit 3, each 5 min", |trace| strikes(trace, 300, 4, false)),
@@ -38,51 +40,94 @@ fn values(from: i64, to: i64, step: i64, value: impl Fn(i64) -> Option<f64>) -> 
     (from..=to).step_by(step as usize).filter_map(value).collect()
 }
 
+/// Points of a measure at each scrape.
+fn points(from: i64, to: i64, value: &dyn Fn(i64) -> Option<f64>) -> Vec<Point> {
+    let point = |t: i64| value(t).map(|value| Point { at: t * 1000, value });
+    (from..=to).step_by(SCRAPE as usize).filter_map(point).collect()
+}
+
+/// Ticks fall anywhere between two scrapes.
+const LATE: i64 = 7;
+
+/// When the first of our rules convicts; asked at each tick with how far the trace is known.
+fn first(rules: &[&dyn Fn(i64) -> bool]) -> Option<i64> {
+    (LATE..=AFTER).step_by(SCRAPE as usize).find(|t| rules.iter().any(|fails| fails(*t)))
+}
+
+/// A measure compared with the hour before: it must rise by this share and by this much.
+fn compared(
+    value: &dyn Fn(i64) -> Option<f64>,
+    tolerance: f64,
+    change: f64,
+    level: f64,
+) -> impl Fn(i64) -> bool + '_ {
+    let (window, interval) =
+        (Duration::from_secs(WINDOW.unsigned_abs()), Duration::from_secs(SCRAPE.unsigned_abs()));
+    let rule =
+        Comparison { worse: Worse::Increase, tolerance, minimum_change: Some(change), also: Vec::new() };
+    let baseline = Baseline::new(&points(-BEFORE + LATE, LATE - SCRAPE, value), window, interval);
+    let after = points(LATE, AFTER, value);
+    move |t| {
+        let until = after.partition_point(|point| point.at <= t * 1000);
+        let from = SETTLE.as_millis() as i64;
+        matches!(compare(&rule, &baseline, &[], &after[..until], from, level), Finding::Fails(_))
+    }
+}
+
+/// An error budget that is used up 14.4 times too fast within 5 minutes and 1, with 5 failed requests at least.
+fn burning(trace: &Trace, budget: f64, level: f64) -> impl Fn(i64) -> bool {
+    let pair = Windows { long: Duration::from_secs(300), short: Duration::from_secs(60), factor: 14.4 };
+    let rule = BurnRate { budget, events: None, minimum_errors: 5, windows: vec![pair] };
+    let rounds = |from: i64, to: i64| -> Vec<Round> {
+        let round = |t: i64| Some(Round { at: t * 1000, ratio: trace.errors(t)?, events: trace.requests(t) });
+        (from..=to).step_by(SCRAPE as usize).filter_map(round).collect()
+    };
+    let (past, now) = (rounds(-BEFORE + LATE, LATE - SCRAPE), rounds(LATE, AFTER));
+    move |t| {
+        let seen = now.partition_point(|round| round.at <= t * 1000);
+        let from = SETTLE.as_millis() as i64;
+        matches!(burn(&rule, pair, &past, &now[..seen], from, level), Finding::Fails(_))
+    }
+}
+
 /// Ours: the latency and the errors compared with the hour before, and the errors' burn rate; false rollback rate 0.1 %.
 ///
 /// The latency must rise by a quarter and by 10 ms, the errors by a quarter and by half a percent; objective 99.9 %, 14.4
 /// times as fast within 5 minutes and 1. Measured each 15 seconds.
 fn lastgood(trace: &Trace) -> Option<i64> {
     let level = 0.001 / 3.0;
-    let (window, interval) =
-        (Duration::from_secs(WINDOW.unsigned_abs()), Duration::from_secs(SCRAPE.unsigned_abs()));
-    let compared = |change: f64| Comparison {
-        worse: Worse::Increase,
-        tolerance: 0.25,
-        minimum_change: Some(change),
-        also: Vec::new(),
+    let (latency, errors) = (|t| trace.latency(0.95, t), |t| trace.errors(t));
+    first(&[
+        &compared(&latency, 0.25, 0.01, level),
+        &compared(&errors, 0.25, 0.005, level),
+        &burning(trace, 0.001, level),
+    ])
+}
+
+/// Ours, as the preset `http` is by default with `compareLatency`: an objective of 99.9 %, and a 95th percentile that rises
+/// by half and by 50 ms.
+fn preset(trace: &Trace) -> Option<i64> {
+    let level = 0.001 / 2.0;
+    let latency = |t| trace.latency(0.95, t);
+    first(&[&burning(trace, 0.001, level), &compared(&latency, 0.5, 0.05, level)])
+}
+
+/// Ours, as the preset `http` is with `maxErrors: 0.05` and a `maxLatency` of half more than the hour's usual: 3 of 5
+/// measurements over it, or 4 of 6, one each 15 seconds; not where the last one before the sync was as bad.
+fn preset_limits(trace: &Trace) -> Option<i64> {
+    let latency = |t| trace.latency(0.99, t);
+    let usual = median(&sorted(values(-BEFORE, 0, 60, latency))).unwrap_or(f64::INFINITY);
+    let counted = |value: &dyn Fn(i64) -> Option<f64>, max: f64, failures: usize, of: i64| {
+        let bad = |t: i64| value(t).is_some_and(|value| value > max);
+        let before = (1..=of).find_map(|k| value(LATE - k * SCRAPE));
+        let innocent = before.is_none_or(|value| value > max);
+        (LATE..=AFTER).step_by(SCRAPE as usize).find(|t| {
+            let latest = (0..of).map(|k| t - k * SCRAPE).filter(|t| *t >= LATE);
+            !innocent && latest.filter(|t| bad(*t)).count() >= failures
+        })
     };
-    let pair = Windows { long: Duration::from_secs(300), short: window, factor: 14.4 };
-    let budget = BurnRate { budget: 0.001, events: None, minimum_errors: 5, windows: vec![pair] };
-    let points = |from: i64, to: i64, value: &dyn Fn(i64) -> Option<f64>| -> Vec<Point> {
-        let point = |t: i64| value(t).map(|value| Point { at: t * 1000, value });
-        (from..=to).step_by(SCRAPE as usize).filter_map(point).collect()
-    };
-    let rounds = |from: i64, to: i64| -> Vec<Round> {
-        let round = |t: i64| Some(Round { at: t * 1000, ratio: trace.errors(t)?, events: trace.requests(t) });
-        (from..=to).step_by(SCRAPE as usize).filter_map(round).collect()
-    };
-    // Ticks fall anywhere between two scrapes.
-    let late = 7;
-    let latency = |t: i64| trace.latency(0.95, t);
-    let errors = |t: i64| trace.errors(t);
-    let before = (-BEFORE + late, late - SCRAPE);
-    let after = (late, AFTER);
-    let prepared = |value: &dyn Fn(i64) -> Option<f64>| {
-        Baseline::new(&points(before.0, before.1, value), window, interval)
-    };
-    let (slow, failing) = (prepared(&latency), prepared(&errors));
-    let (latencies, ratios) = (points(after.0, after.1, &latency), points(after.0, after.1, &errors));
-    let (past, now) = (rounds(before.0, before.1), rounds(after.0, after.1));
-    let from = SETTLE.as_millis() as i64;
-    (late..=AFTER).step_by(SCRAPE as usize).find(|t| {
-        let until = |points: &[Point]| points.partition_point(|point| point.at <= t * 1000);
-        let fails = |finding: Finding| matches!(finding, Finding::Fails(_));
-        let seen = now.partition_point(|round| round.at <= t * 1000);
-        fails(compare(&compared(0.01), &slow, &[], &latencies[..until(&latencies)], from, level))
-            || fails(compare(&compared(0.005), &failing, &[], &ratios[..until(&ratios)], from, level))
-            || fails(burn(&budget, pair, &past, &now[..seen], from, level))
-    })
+    let errors = counted(&|t| trace.errors(t), 0.05, 3, 5);
+    errors.into_iter().chain(counted(&latency, LATENCY_TIMES * usual, 4, 6)).min()
 }
 
 /// Argo Rollouts (argo-rollouts v1.9.1, docs/features/analysis.md, utils/defaults/defaults.go): a measurement each

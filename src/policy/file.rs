@@ -174,8 +174,8 @@ fn five_seconds() -> Span {
     Span::secs(5)
 }
 
-/// SLOs for the usual metrics: `error-rate` and, if `maxLatency` is given, `latency-p99`. One of the same name under `slos`
-/// replaces it; `lastgood check --written-out` shows what it stands for.
+/// SLOs for the usual metrics: `error-rate` and, with `compareLatency`, `latency-p95`, or, with `maxLatency`, `latency-p99`. One of
+/// the same name under `slos` replaces it; `lastgood check --written-out` shows what it stands for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Preset {
@@ -187,19 +187,24 @@ pub struct Preset {
     /// application's name and namespace give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// The greatest share of requests or tasks that may fail; `0.05` by default.
-    #[serde(default = "one_in_twenty")]
-    pub max_errors: f64,
-    /// What 99 of 100 requests or tasks must not take longer than; latency is not judged without.
+    /// The share of requests or tasks that must not fail: a change that uses the rest up many times too fast is convicted;
+    /// `99.9%` by default, which bears 1.44 % of errors at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Share>,
+    /// The greatest share of requests or tasks that may fail, in place of `objective`: it is faster, and where there are few
+    /// requests one failed one convicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_errors: Option<f64>,
+    /// Whether what 95 of 100 requests or tasks do not take longer than is compared with the time before the sync; `false` by
+    /// default, since not all services measure how long they take.
+    #[serde(default)]
+    pub compare_latency: bool,
+    /// What 99 of 100 requests or tasks must not take longer than, in place of the comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_latency: Option<Span>,
     /// The window of the queries, at least four scrapes; `1m` by default.
     #[serde(default = "one_minute")]
     pub window: Span,
-}
-
-fn one_in_twenty() -> f64 {
-    0.05
 }
 
 fn one_minute() -> Span {

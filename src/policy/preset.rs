@@ -7,21 +7,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use humantime::format_duration;
+
 use super::check::{Report, keys};
-use super::file::{Metrics, PolicyFile, Preset, PresetKind, Slo};
+use super::duration::Span;
+use super::file::{BurnRate, Comparison, Metrics, PolicyFile, Preset, PresetKind, Slo, Windows, Worse};
 use super::promql::Query;
 use super::set::SourceFile;
+use super::share::Share;
+use super::slo::rounds;
 use super::structure;
+use crate::engine::judge::slo::comparison::SETTLE;
 use crate::engine::template::{BUILT_IN, Template};
 
 /// The name of a preset's SLO for the share of failures.
 pub const ERRORS: &str = "error-rate";
 /// The name of a preset's SLO for the time that requests take.
 pub const LATENCY: &str = "latency-p99";
+/// Of one request in a hundred there are too few in a window to compare them well.
+const COMPARED_LATENCY: &str = "latency-p95";
 
 /// Of how many measurements how many must fail. A slow answer is commoner than a failed one, so it takes more.
 const ERRORS_STRIKES: (u32, u32) = (3, 5);
 const LATENCY_STRIKES: (u32, u32) = (4, 6);
+
+/// The objective that is taken where none is named: the usual three nines.
+const OBJECTIVE: Share = Share(0.999);
+
+/// How many short windows the long one is, as far as the analysis lasts so long.
+const LONG: u32 = 5;
+
+/// A latency that is worse than before: by half, and by what people feel.
+const LATENCY_TOLERANCE: Share = Share(0.5);
+const LATENCY_CHANGE: f64 = 0.05;
 
 /// The shortest window: two scrapes of the densest kind.
 const WINDOW_MIN: Duration = Duration::from_secs(10);
@@ -164,56 +182,98 @@ pub fn known() -> Vec<(PresetKind, Metrics)> {
 /// All SLOs of a policy: its own, and those of its preset that it has not replaced by one of the same name.
 pub(super) fn slos(file: &PolicyFile) -> Vec<Slo> {
     let mut all = file.slos.clone();
-    let preset = file.preset.iter().flat_map(expand);
+    let preset = file.preset.iter().flat_map(|preset| expand(preset, file.analysis.duration));
     let added: Vec<_> = preset.filter(|slo| all.iter().all(|own| own.name != slo.name)).collect();
     all.extend(added);
     all
 }
 
 /// The plain SLOs that a preset stands for.
-fn expand(preset: &Preset) -> Vec<Slo> {
+fn expand(preset: &Preset, analysis: Span) -> Vec<Slo> {
     let Some(series) = series(preset.kind, preset.metrics) else { return Vec::new() };
     let selector = preset.selector.as_deref().unwrap_or(series.selector);
-    let window = preset.window;
-    let rate = |metric: &str, more: &str| {
+    let over = |function: &str, metric: &str, more: &str, window: &str| {
         let matchers = [selector.trim(), series.always, more];
         let matchers: Vec<_> = matchers.into_iter().filter(|text| !text.is_empty()).collect();
-        format!("rate({metric}{{{}}}[{window}])", matchers.join(", "))
+        format!("{function}({metric}{{{}}}[{window}])", matchers.join(", "))
+    };
+    let all = |function: &str, window: &str| {
+        let all: Vec<_> =
+            series.all.iter().map(|metric| format!("sum({})", over(function, metric, "", window))).collect();
+        match all.as_slice() {
+            [one] => one.clone(),
+            // A counter that has not begun is none of a sum's parts.
+            several => {
+                let parts: Vec<_> = several.iter().map(|part| format!("({part} or vector(0))")).collect();
+                format!("({})", parts.join(" + "))
+            }
+        }
     };
     // Silence is not health: without traffic there is no answer. Before the first failure there is no series of failures,
     // which is none, and not no answer.
-    let (failures, of_failures) = &series.failed;
-    let all: Vec<_> = series.all.iter().map(|metric| format!("sum({})", rate(metric, ""))).collect();
-    let all = match all.as_slice() {
-        [one] => one.clone(),
-        // A counter that has not begun is none of a sum's parts.
-        several => {
-            let parts: Vec<_> = several.iter().map(|part| format!("({part} or vector(0))")).collect();
-            format!("({})", parts.join(" + "))
-        }
+    let errors = |window: &str| {
+        let (failures, of_failures) = &series.failed;
+        let failed = over("rate", failures, of_failures, window);
+        format!("(sum({failed}) or vector(0))\n  / ({} > 0)", all("rate", window))
     };
-    let errors = format!("(sum({}) or vector(0))\n  / ({all} > 0)", rate(failures, of_failures));
-    let mut slos = vec![slo(ERRORS, errors, preset.max_errors, ERRORS_STRIKES)];
+    let (fixed, filled) = (preset.window.to_string(), "{{ window }}");
+    let mut slos = vec![match preset.max_errors {
+        Some(max) => limit(ERRORS, errors(&fixed), max, ERRORS_STRIKES),
+        None => {
+            let objective = preset.objective.unwrap_or(OBJECTIVE);
+            let rule = BurnRate {
+                objective,
+                events: Some(all("increase", filled)),
+                minimum_errors: None,
+                windows: vec![Windows {
+                    short: preset.window,
+                    long: long(preset, analysis),
+                    ..Windows::default()
+                }],
+            };
+            Slo { burn_rate: Some(rule), ..slo(ERRORS, errors(filled)) }
+        }
+    }];
+    let latency = |quantile: &str| {
+        let buckets = over("rate", series.durations, "", &fixed);
+        format!("histogram_quantile({quantile},\n  sum by (le) ({buckets}))")
+    };
     if let Some(most) = preset.max_latency {
-        let query = format!("histogram_quantile(0.99,\n  sum by (le) ({}))", rate(series.durations, ""));
-        slos.push(slo(LATENCY, query, most.0.as_secs_f64() * series.per_second, LATENCY_STRIKES));
+        slos.push(limit(LATENCY, latency("0.99"), most.0.as_secs_f64() * series.per_second, LATENCY_STRIKES));
+    } else if preset.compare_latency {
+        let rule = Comparison {
+            worse: Worse::Increase,
+            tolerance: LATENCY_TOLERANCE,
+            minimum_change: Some(LATENCY_CHANGE * series.per_second),
+            also: Vec::new(),
+        };
+        slos.push(Slo { comparison: Some(rule), ..slo(COMPARED_LATENCY, latency("0.95")) });
     }
     slos
 }
 
-fn slo(name: &str, query: String, max: f64, (failures, of): (u32, u32)) -> Slo {
+/// The long window of the error budget.
+fn long(preset: &Preset, analysis: Span) -> Span {
+    Span(preset.window.0.saturating_mul(LONG)).min(analysis)
+}
+
+fn limit(name: &str, query: String, max: f64, (failures, of): (u32, u32)) -> Slo {
+    Slo { max: Some(max), failures: Some(failures), of: Some(of), ..slo(name, query) }
+}
+
+fn slo(name: &str, query: String) -> Slo {
     Slo {
         name: name.to_owned(),
         query,
-        max: Some(max),
+        max: None,
         min: None,
         true_is: None,
         comparison: None,
         burn_rate: None,
         series: None,
         fail_after_missing: None,
-        failures: Some(failures),
-        of: Some(of),
+        failures: None,
+        of: None,
     }
 }
 
@@ -233,10 +293,21 @@ pub(super) fn check(file: &PolicyFile, report: &mut Report) {
         };
         report.add(&path("metrics"), message, help);
     }
-    let errors = preset.max_errors;
-    if !(errors > 0.0 && errors < 1.0) {
+    if let Some(errors) = preset.max_errors.filter(|errors| !(*errors > 0.0 && *errors < 1.0)) {
         let message = format!("`{errors}` is not a share of requests that may fail");
         report.add(&path("maxErrors"), message, "more than 0 and less than 1; 0.05 is 5 %");
+    }
+    if let Some(objective) = preset.objective.filter(|objective| !(objective.0 > 0.0 && objective.0 < 1.0)) {
+        let message = format!("`{objective}` is no objective that leaves an error budget");
+        report.add(&path("objective"), message, "more than 0 and less than 100%, such as `99.9%`");
+    }
+    for (one, other, both) in [
+        ("objective", "maxErrors", preset.objective.is_some() && preset.max_errors.is_some()),
+        ("compareLatency", "maxLatency", preset.compare_latency && preset.max_latency.is_some()),
+    ] {
+        if both {
+            report.add(&path(one), format!("`{one}` and `{other}` are two rules for the same"), "give one");
+        }
     }
     if preset.max_latency.is_some_and(|most| most.0.is_zero()) {
         report.add(&path("maxLatency"), "nothing takes no time", "leave it out to judge errors alone");
@@ -246,8 +317,23 @@ pub(super) fn check(file: &PolicyFile, report: &mut Report) {
         let message = format!("a window of {window} does not fit an analysis of {}", analysis.duration);
         report.add(&path("window"), message, "at least four scrapes, and at most the analysis");
     }
+    // A value counts once its window lies after the time that good revisions need to settle.
+    let statistical = preset.max_errors.is_none() || preset.compare_latency;
+    if statistical && window.0.saturating_add(SETTLE) >= analysis.duration.0 {
+        let settle = format_duration(SETTLE);
+        let message = format!(
+            "an analysis of {} is too short: the first {settle} after the sync do not count, and a window of {window} comes on top",
+            analysis.duration
+        );
+        let help = "lengthen `analysis.duration`, or judge by limits: `maxErrors`, `maxLatency`";
+        report.add(&keys(&["preset"]), message, help);
+    } else if statistical {
+        rounds(file, &keys(&["preset"]), report);
+    }
     let most = LATENCY_STRIKES.1;
-    if analysis.interval <= analysis.duration
+    let limits = preset.max_errors.is_some() || preset.max_latency.is_some();
+    if limits
+        && analysis.interval <= analysis.duration
         && analysis.interval.0.saturating_mul(most) > analysis.duration.0
     {
         let message = format!(
@@ -284,11 +370,29 @@ pub fn written_out(file: &SourceFile) -> Option<String> {
     let added = slos(&policy);
     let mut yaml = String::from("slos:\n");
     for slo in added.iter().skip(policy.slos.len()) {
-        let (failures, of) = slo.strikes();
         let query = slo.query.replace('\n', "\n      ");
-        let max = slo.max.unwrap_or_default();
-        yaml += &format!("  - name: {}\n    query: |\n      {query}\n    max: {max}\n", slo.name);
-        yaml += &format!("    failures: {failures}\n    of: {of}\n");
+        yaml += &format!("  - name: {}\n    query: |\n      {query}\n", slo.name);
+        if let Some(max) = slo.max {
+            let (failures, of) = slo.strikes();
+            yaml += &format!("    max: {max}\n    failures: {failures}\n    of: {of}\n");
+        }
+        if let Some(Comparison { tolerance, minimum_change, .. }) = &slo.comparison {
+            let change = minimum_change.unwrap_or_default();
+            yaml += &format!(
+                "    comparison:\n      worse: increase\n      tolerance: {tolerance}\n      minimumChange: {change}\n"
+            );
+        }
+        if let Some(rule) = &slo.burn_rate {
+            let events = rule.events.as_deref().unwrap_or_default();
+            yaml += &format!(
+                "    burnRate:\n      objective: {}\n      events: |-\n        {events}\n",
+                rule.objective
+            );
+            yaml += "      windows:\n";
+            for Windows { long, short, factor } in &rule.windows {
+                yaml += &format!("        - {{ long: {long}, short: {short}, factor: {factor} }}\n");
+            }
+        }
     }
     Some(yaml)
 }

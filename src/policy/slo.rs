@@ -189,7 +189,7 @@ fn no_strikes(slo: &Slo, what: &str, at: &impl Fn(&str) -> Vec<Step>, report: &m
 }
 
 /// Whether what statistics look at is within the limits.
-fn rounds(file: &PolicyFile, path: &[Step], report: &mut Report) {
+pub(super) fn rounds(file: &PolicyFile, path: &[Step], report: &mut Report) {
     let (interval, help) = (file.analysis.interval.0, "lengthen `analysis.interval`");
     let rounds = |time: Duration| time.as_millis() / interval.as_millis().max(1);
     if rounds(file.analysis.baseline.0) > u128::from(BASELINE_ROUNDS_MAX) {

@@ -830,7 +830,7 @@ fn presets_and_their_mistakes() {
         check(&format!("kind: http, metrics: {metrics}, maxLatency: 1s"), &[]);
     }
     for metrics in ["istio", "linkerd", "plain"] {
-        check(&format!("kind: grpc, metrics: {metrics}"), &[]);
+        check(&format!("kind: grpc, metrics: {metrics}, objective: 99%, compareLatency: true"), &[]);
     }
     check("kind: worker, metrics: celery", &[]);
     check(
@@ -845,9 +845,32 @@ fn presets_and_their_mistakes() {
         &["p:5:50: `5` is not a share of requests that may fail; more than 0 and less than 1; 0.05 is 5 %"],
     );
     check(
-        "kind: http, metrics: istio, window: 6m",
+        "kind: http, metrics: istio, window: 6m, maxErrors: 0.1",
         &[
             "p:5:47: a window of 6m does not fit an analysis of 5m; at least four scrapes, and at most the analysis",
+        ],
+    );
+    check(
+        "kind: http, metrics: istio, objective: 100%",
+        &[
+            "p:5:50: `100%` is no objective that leaves an error budget; more than 0 and less than 100%, such as `99.9%`",
+        ],
+    );
+    check(
+        "kind: http, metrics: istio, objective: 99%, maxErrors: 0.1, compareLatency: true, maxLatency: 1s",
+        &[
+            "p:5:50: `objective` and `maxErrors` are two rules for the same; give one",
+            "p:5:87: `compareLatency` and `maxLatency` are two rules for the same; give one",
+        ],
+    );
+    let short = "p:5:9: an analysis of 5m is too short: the first 1m 30s after the sync do not count, and a window of 4m comes on top; lengthen `analysis.duration`, or judge by limits: `maxErrors`, `maxLatency`";
+    check("kind: http, metrics: istio, window: 4m", &[short]);
+    check("kind: http, metrics: istio, window: 4m, maxErrors: 0.1, compareLatency: true", &[short]);
+    check("kind: http, metrics: istio, window: 4m, maxErrors: 0.1, maxLatency: 1s", &[]);
+    check_lines(
+        "analysis: { duration: 10m, interval: 1s }\nprometheus: { url: http://p }\npreset: { kind: http, metrics: istio }",
+        &[
+            "p:6:9: an analysis can have more than 1000 measurements, which are kept for statistics; lengthen `analysis.interval`",
         ],
     );
     let help = "; write label matchers with commas between, such as `namespace=\"{{ namespace }}\", app=\"{{ application }}\"`";
@@ -876,7 +899,8 @@ fn a_preset_stands_for_plain_slos() {
         let file = super::SourceFile { name: "p.yaml".into(), bytes: text.clone().into_bytes() };
         let yaml = super::preset::written_out(&file).unwrap();
         // What is shown can be written in its place, and means the same.
-        let by_hand = format!("{HEAD}prometheus: {{ url: http://p }}\n{yaml}");
+        let (before, _) = fields.split_once("preset:").unwrap();
+        let by_hand = format!("{HEAD}prometheus: {{ url: http://p }}\n{before}{yaml}");
         let policy = |text: &str| read("p.yaml", text.as_bytes()).map(|loaded| loaded.policy);
         let trimmed = |policy: &crate::engine::policy::Policy| {
             let slos = policy.slos.iter();
@@ -907,15 +931,43 @@ fn a_preset_stands_for_plain_slos() {
 "#
     );
     assert_eq!(
-        written_out("preset: { kind: worker, metrics: celery, window: 2m, selector: 'a=\"b\"' }"),
+        written_out("preset: { kind: grpc, metrics: istio, selector: 'a=\"b\"', compareLatency: true }"),
         r#"slos:
   - name: error-rate
     query: |
-      (sum(rate(celery_task_failed_total{a="b"}[2m])) or vector(0))
-        / (((sum(rate(celery_task_failed_total{a="b"}[2m])) or vector(0)) + (sum(rate(celery_task_succeeded_total{a="b"}[2m])) or vector(0))) > 0)
-    max: 0.05
-    failures: 3
-    of: 5
+      (sum(rate(istio_requests_total{a="b", reporter="destination", request_protocol="grpc", grpc_response_status=~"2|4|12|13|14|15"}[{{ window }}])) or vector(0))
+        / (sum(rate(istio_requests_total{a="b", reporter="destination", request_protocol="grpc"}[{{ window }}])) > 0)
+    burnRate:
+      objective: 99.9%
+      events: |-
+        sum(increase(istio_requests_total{a="b", reporter="destination", request_protocol="grpc"}[{{ window }}]))
+      windows:
+        - { long: 5m, short: 1m, factor: 14.4 }
+  - name: latency-p95
+    query: |
+      histogram_quantile(0.95,
+        sum by (le) (rate(istio_request_duration_milliseconds_bucket{a="b", reporter="destination", request_protocol="grpc"}[1m])))
+    comparison:
+      worse: increase
+      tolerance: 50%
+      minimumChange: 50
+"#
+    );
+    assert_eq!(
+        written_out(
+            "analysis: { duration: 8m }\npreset: { kind: worker, metrics: celery, window: 2m, objective: 0.95, selector: 'a=\"b\"' }"
+        ),
+        r#"slos:
+  - name: error-rate
+    query: |
+      (sum(rate(celery_task_failed_total{a="b"}[{{ window }}])) or vector(0))
+        / (((sum(rate(celery_task_failed_total{a="b"}[{{ window }}])) or vector(0)) + (sum(rate(celery_task_succeeded_total{a="b"}[{{ window }}])) or vector(0))) > 0)
+    burnRate:
+      objective: 95%
+      events: |-
+        ((sum(increase(celery_task_failed_total{a="b"}[{{ window }}])) or vector(0)) + (sum(increase(celery_task_succeeded_total{a="b"}[{{ window }}])) or vector(0)))
+      windows:
+        - { long: 8m, short: 2m, factor: 14.4 }
 "#
     );
     // One of the policy's own with the same name takes its place.

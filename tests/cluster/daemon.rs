@@ -37,7 +37,7 @@ apiVersion: lastgood.dev/v1alpha1
 application: {{ name: {application}, namespace: {NAMESPACE} }}
 analysis: {{ duration: 20s, interval: 2s }}
 prometheus: {{ url: \"{prometheus}\" }}
-preset: {{ kind: http, metrics: plain, window: 10s }}
+preset: {{ kind: http, metrics: plain, window: 10s, maxErrors: 0.05 }}
 rollout: {{ imagePullGrace: 3s, crashLoopGrace: 3s }}
 rollback: {{ mode: push, pullRequest: {{ labels: [rollback] }} }}
 git:

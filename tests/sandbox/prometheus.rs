@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lastgood::engine::policy::Part;
 use lastgood::sandbox::prometheus::Fault;
 
 use crate::world::World;
@@ -146,7 +147,7 @@ async fn a_range_is_evaluated_step_by_step_as_prometheus_does() {
 
 #[tokio::test]
 async fn a_preset_tells_silence_from_health_and_no_error_from_no_answer() {
-    let text = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: shop }\nprometheus: { url: http://p }\npreset: { kind: http, metrics: plain, window: 10s }\nrollback: { mode: dry-run }\n";
+    let text = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: shop }\nprometheus: { url: http://p }\npreset: { kind: http, metrics: plain, window: 10s, maxErrors: 0.05 }\nrollback: { mode: dry-run }\n";
     let policy = lastgood::policy::read("p.yaml", text.as_bytes()).unwrap().policy;
     let values = [("namespace", "shop"), ("application", "shop")].into_iter().collect();
     let query = policy.slos[0].query.render(&values, None).unwrap();
@@ -164,4 +165,23 @@ async fn a_preset_tells_silence_from_health_and_no_error_from_no_answer() {
     world.seconds(15);
     assert_eq!(world.measure(&query).await, None, "nothing was scraped");
     assert_eq!(world.measure(&no_errors).await, None);
+}
+
+#[tokio::test]
+async fn a_burn_rate_gets_its_share_and_its_events() {
+    let text = "apiVersion: lastgood.dev/v1alpha1\napplication: { name: shop }\nprometheus: { url: http://p }\npreset: { kind: http, metrics: plain, window: 10s }\nrollback: { mode: dry-run }\n";
+    let policy = lastgood::policy::read("p.yaml", text.as_bytes()).unwrap().policy;
+    let values = [("namespace", "shop"), ("application", "shop")].into_iter().collect();
+    let query = |part: &Part| policy.slos[0].render(*part, &values).unwrap();
+    let queries: Vec<String> = policy.slos[0].parts().iter().map(query).collect();
+    let [share, events] = queries.as_slice() else { panic!("{queries:?}") };
+    let world = World::new().await;
+    world.seconds(12);
+    // Sixty requests a second.
+    let counted = world.measure(events).await.unwrap();
+    assert!((counted - 600.0).abs() < 30.0, "{counted}");
+    assert!(world.measure(share).await.unwrap() < 0.01);
+    world.deploy("v2-errors");
+    world.seconds(20);
+    assert!((0.25..0.35).contains(&world.measure(share).await.unwrap()));
 }

@@ -8,6 +8,9 @@ use crate::policy::{Limit, SourceFile, with_limits};
 /// The latency that a draft is tried with: its limit in the metrics' own unit tells what a second is there.
 const TRIED_LATENCY: Duration = Duration::from_secs(1);
 
+/// The share of errors that a draft is tried with, and that stays where nothing better is found.
+pub(super) const TRIED_ERRORS: &str = "0.05";
+
 /// The name of a policy's application where nobody gave one.
 const UNNAMED: &str = "my-application";
 
@@ -68,7 +71,7 @@ pub(super) struct Draft {
     pub(super) selector: Option<String>,
     /// The window of the queries.
     pub(super) window: &'static str,
-    /// Limits as they are written; none leaves the preset's own, and latency unjudged.
+    /// Limits as they are written; without one latency is not judged.
     pub(super) max_errors: Option<String>,
     pub(super) max_latency: Option<String>,
     /// What was found and what was not, for people.

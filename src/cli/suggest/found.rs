@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
-use super::draft::Draft;
+use super::draft::{Draft, TRIED_ERRORS};
 use super::{Suggest, read};
 use crate::cli::replay::{Task, fetch, percent};
 use crate::engine::judge::stats::real;
@@ -77,7 +77,7 @@ impl Suggest {
             metrics,
             selector: self.selector.clone(),
             window,
-            max_errors: None,
+            max_errors: Some(TRIED_ERRORS.to_owned()),
             max_latency: None,
             told: Vec::new(),
         };

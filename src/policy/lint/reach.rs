@@ -10,6 +10,7 @@ use crate::engine::policy::{BurnRate, Comparison as Rule, Worse};
 use crate::policy::check::Report;
 use crate::policy::code::Code;
 use crate::policy::file::{self, Comparison, PolicyFile, Slo};
+use crate::policy::preset;
 use crate::policy::slo::looks_back;
 
 /// Measurements that are tried; what is not reached by then is not reached.
@@ -64,7 +65,7 @@ fn level(policy: &PolicyFile) -> f64 {
         (None, Some(rule)) => rule.windows.len(),
         (None, None) => 0,
     };
-    let tests: usize = policy.slos.iter().map(tests).sum();
+    let tests: usize = preset::slos(policy).iter().map(tests).sum();
     policy.analysis.false_rollback_rate.0 / f64::from(u32::try_from(tests.max(1)).unwrap_or(u32::MAX))
 }
 
