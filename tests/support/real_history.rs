@@ -76,6 +76,14 @@ fn by_comparison() -> String {
     format!("  - {{ name: latency, query: '{MEDIAN}', comparison: {{ worse: increase }} }}\n")
 }
 
+fn by_budget() -> String {
+    let ratio = RATIO.replace("[1m]", "[{{ window }}]");
+    let events = r#"sum(increase(http_requests_total{app="shop"}[{{ window }}]))"#;
+    format!(
+        "  - name: errors\n    query: '{ratio}'\n    burnRate: {{ objective: 99.9%, events: '{events}' }}\n"
+    )
+}
+
 /// What a replay of a policy says: the verdict, seconds from the sync to it, and why, of each sync.
 fn verdicts(dir: &tempfile::TempDir, policy: &str, when: &[&str]) -> Vec<(String, i64, String)> {
     std::fs::write(dir.path().join("shop.yaml"), policy).unwrap();
@@ -110,6 +118,7 @@ fn the_bad_deploy_is_convicted_and_the_quiet_hours_are_not() {
     };
     check(&by_limit(0.05), "slo `errors`: 3 of", 45, 75);
     check(&by_comparison(), "slo `latency`", 120, 300);
+    check(&by_budget(), "slo `errors`: uses its error budget up", 150, 200);
 }
 
 #[test]
