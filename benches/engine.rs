@@ -145,6 +145,7 @@ fn policy() -> Policy {
     let seconds = Duration::from_secs;
     Policy {
         name: "shop".into(),
+        text: String::new(),
         mode: Mode::Push,
         duration: seconds(600),
         interval: seconds(15),
@@ -205,6 +206,7 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
         }],
         spec_digest: "spec".into(),
         hydrated: false,
+        destination_cluster: String::new(),
         destination_namespace: "shop".into(),
         in_cluster: true,
         auto_sync: true,
@@ -231,6 +233,7 @@ fn application(key: &AppKey, start: Timestamp, sync: Option<Sync>) -> Event {
             revisions: first.into(),
             started_at: None,
             deployed_at: start,
+            initiated_by: None,
             spec_digest: "spec".into(),
         }],
         workloads: Vec::new(),

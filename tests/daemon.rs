@@ -6,9 +6,12 @@
     clippy::panic,
     clippy::similar_names,
     clippy::format_collect,
+    clippy::indexing_slicing,
     reason = "a daemon that does something else ends the test; a stage has a state"
 )]
 
+#[path = "daemon/ledger.rs"]
+mod ledger;
 #[path = "daemon/stage.rs"]
 mod stage;
 

@@ -140,6 +140,7 @@ fn order(url: &str, good: &str, bad: &str) -> RevertOrder {
         rules: RevertRules { on_newer_change: OnNewerChange::Revert, ..RevertRules::default() },
         mode: Delivery::Push,
         only_look: false,
+        record: None,
     }
 }
 

@@ -230,6 +230,7 @@ fn revert(git: &Git, url: &str, good: &str, bad: &str) {
         rules: RevertRules::default(),
         mode: Delivery::Push,
         only_look: false,
+        record: None,
     };
     let identity = Identity { name: "lastgood".into(), email: "lastgood@example.com".into(), signer: None };
     let now = Timestamp::from_second(1_700_000_000).unwrap();

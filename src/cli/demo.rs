@@ -1,19 +1,21 @@
 //! `lastgood demo`: the main job on the embedded sandbox, with no cluster.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser as _, ValueEnum};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::Cli;
 use crate::cluster::Clients;
 use crate::engine::entry::{Entry, Kind, LastGoodFrom};
 use crate::policy::PolicySet;
 use crate::record::state::files::FileStore;
-use crate::run::{self, Config};
+use crate::run::{self, Config, Keeping};
 use crate::sandbox::Sandbox;
 use crate::sandbox::demo::{Beat, Format, Story, Timeline, Told, git_log, play};
 use crate::serve::Ready;
@@ -84,11 +86,24 @@ impl Demo {
         if self.output == Output::Text {
             writeln!(out, "\n$ git log {BRANCH}\n")?;
             git_log(&repository, BRANCH, out).context("cannot read the sandbox's repository")?;
+            ledger(&repository, out)?;
         }
         ended?;
         played?;
         Ok(())
     }
+}
+
+/// Shows the ledger, by the command that reads it.
+fn ledger(repository: &Path, out: &mut Lines<'_>) -> anyhow::Result<()> {
+    for command in ["list", "verify"] {
+        writeln!(out, "\n$ lastgood audit {command} --repo {}\n", repository.display())?;
+        let args = ["lastgood", "audit", command, "--repo"].map(OsString::from);
+        let cli = Cli::try_parse_from(args.into_iter().chain([repository.into()]))?;
+        let code = cli.run(&mut *out)?;
+        anyhow::ensure!(code == ExitCode::SUCCESS, "the ledger does not stand");
+    }
+    Ok(())
 }
 
 /// Takes an empty or a new folder: nothing of somebody's is written over.
@@ -116,7 +131,10 @@ fn config(dir: &Path, sandbox: &Sandbox, tap: mpsc::UnboundedSender<Entry>) -> a
         argocd_namespace: "argocd".to_owned(),
         cluster: "sandbox".to_owned(),
         policies,
+        policy_folder: None,
         store: Arc::new(FileStore::open(dir.join("state")).context("cannot keep states")?),
+        ledger: Keeping::OfRepositories,
+        by: super::recorder(),
         cache: dir.join("cache"),
         ready: Ready::default(),
         tap: Some(tap),

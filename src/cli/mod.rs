@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::engine::policy::Prometheus;
+use crate::record::ledger::Recorder;
 
 /// Rolls GitOps applications back through Git when a change makes them sick.
 #[derive(Debug, Parser)]
@@ -64,6 +65,20 @@ impl Cli {
             Command::Schema(schema) => schema.run(out),
             Command::Suggest(suggest) => suggest.run(out),
         }
+    }
+}
+
+/// This program, as records name it; the Pod and its account come by the downward API.
+fn recorder() -> Recorder {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let named = |name: String| match var("LASTGOOD_POD_NAMESPACE") {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name,
+    };
+    Recorder {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pod: var("LASTGOOD_POD_NAME").map(named),
+        service_account: var("LASTGOOD_SERVICE_ACCOUNT").map(named),
     }
 }
 

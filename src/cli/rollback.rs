@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::run::State;
+use super::recorder;
+use super::run::{LedgerAt, State};
 use crate::cluster::Clients;
 use crate::engine::action::RevertRecord;
 use crate::engine::analysis::Phase;
@@ -56,6 +57,9 @@ pub struct Rollback {
     /// Where states are kept: `kube` for LastGood objects, or a folder; as for the daemon.
     #[arg(long, value_name = "kube|DIR", default_value = "kube")]
     state: State,
+    /// Where records go; as for the daemon.
+    #[arg(long, value_name = "repository|URL|DIR|none", default_value = "repository")]
+    ledger: LedgerAt,
     /// The folder for copies of Git repositories; may be lost at any time.
     #[arg(long, value_name = "DIR", default_value = "/tmp/lastgood-rollback")]
     cache: PathBuf,
@@ -99,6 +103,8 @@ impl Rollback {
             argocd_namespace: self.argocd_namespace.clone(),
             cluster: self.cluster.clone(),
             policies,
+            ledger: self.ledger.open()?,
+            by: recorder(),
             cache: self.cache.clone(),
             app: self.app(),
             because: self.because.clone(),

@@ -13,12 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
+use super::recorder;
 use crate::cluster::Clients;
 use crate::policy::{self, PolicySet};
+use crate::record::ledger::FolderLedger;
 use crate::record::state::StateStore;
 use crate::record::state::files::FileStore;
 use crate::record::state::kube::KubeStore;
-use crate::run::{self, Config};
+use crate::run::{self, Config, Keeping};
 use crate::serve::{self, Ready};
 
 /// Arguments of `lastgood run`.
@@ -39,6 +41,10 @@ pub struct Run {
     /// Where states are kept: `kube` for LastGood objects, or a folder.
     #[arg(long, value_name = "kube|DIR", default_value = "kube")]
     state: State,
+    /// Where records go: on a branch of the repository of each application's first Git source, of the repository at a URL,
+    /// into a folder, or nowhere.
+    #[arg(long, value_name = "repository|URL|DIR|none", default_value = "repository")]
+    ledger: LedgerAt,
     /// The folder for copies of Git repositories; may be lost at any time.
     #[arg(long, value_name = "DIR", default_value = "/tmp/lastgood")]
     cache: PathBuf,
@@ -78,6 +84,42 @@ impl State {
     }
 }
 
+/// Where records go.
+#[derive(Clone, Debug)]
+pub(super) enum LedgerAt {
+    Repositories,
+    Nowhere,
+    Folder(PathBuf),
+    Url(String),
+}
+
+impl FromStr for LedgerAt {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // `host:path` is how SSH writes it.
+        let is_url = text.contains("://") || text.split_once(':').is_some_and(|(host, _)| host.contains('@'));
+        Ok(match text {
+            "repository" => Self::Repositories,
+            "none" => Self::Nowhere,
+            url if is_url => Self::Url(url.to_owned()),
+            folder => Self::Folder(folder.into()),
+        })
+    }
+}
+
+impl LedgerAt {
+    /// Opens the ledger.
+    pub(super) fn open(&self) -> anyhow::Result<Keeping> {
+        Ok(match self {
+            Self::Repositories => Keeping::OfRepositories,
+            Self::Nowhere => Keeping::Nowhere,
+            Self::Url(url) => Keeping::At(url.clone()),
+            Self::Folder(dir) => Keeping::In(Arc::new(FolderLedger::open(dir)?)),
+        })
+    }
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Log {
@@ -104,7 +146,7 @@ impl Run {
             .await
             .with_context(|| format!("cannot listen on {}; choose another --listen", self.listen))?;
         let (policies_tx, policies) = watch::channel(Arc::new(policies));
-        tokio::spawn(policy::watch(self.policies, policy::reload::PERIOD, policies_tx));
+        tokio::spawn(policy::watch(self.policies.clone(), policy::reload::PERIOD, policies_tx));
         let ready = Ready::default();
         tokio::spawn(serve::serve(listener, ready.clone(), std::future::pending()));
         let config = Config {
@@ -113,7 +155,10 @@ impl Run {
             argocd_namespace: self.argocd_namespace,
             cluster: self.cluster,
             policies,
+            policy_folder: Some(self.policies),
             store,
+            ledger: self.ledger.open()?,
+            by: recorder(),
             cache: self.cache,
             ready,
             tap: None,

@@ -120,6 +120,10 @@ pub struct RevertOrder {
     pub mode: Delivery,
     /// Only look whether it is done already.
     pub only_look: bool,
+    /// The hash of the ledger's record of the intent, for the commit message; the order is part of that record, so it is
+    /// put in when the order is carried out, and not kept.
+    #[serde(skip)]
+    pub record: Option<String>,
 }
 
 impl RevertOrder {
@@ -413,6 +417,12 @@ pub struct Culprit {
     pub author: String,
     /// Its author's time.
     pub authored_at: Timestamp,
+    /// Who put it on the branch, `Name <address>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committer: Option<String>,
+    /// The committer's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<Timestamp>,
     /// The first line of its message.
     pub subject: String,
 }

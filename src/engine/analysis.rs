@@ -26,7 +26,8 @@ pub struct App {
 }
 
 /// The newest facts about an application.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Seen {
     /// The Application.
     pub application: Option<Box<ApplicationFacts>>,

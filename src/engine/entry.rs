@@ -51,6 +51,7 @@ pub enum Kind {
         /// How it ended.
         verdict: Verdict,
         /// How long after the operation's start.
+        #[serde(with = "super::time::seconds")]
         took: Duration,
     },
     /// Another sync began before the verdict.
@@ -101,6 +102,7 @@ pub enum Kind {
         /// What was asked of the forge and did not work.
         remarks: Vec<String>,
         /// How long after the verdict.
+        #[serde(with = "super::time::seconds")]
         took: Duration,
     },
     /// A pull request was found to be merged, or was closed since it is needless.
@@ -133,6 +135,7 @@ pub enum Kind {
         /// Whether it was there before us.
         already: bool,
         /// How long after the verdict.
+        #[serde(with = "super::time::seconds")]
         took: Duration,
     },
     /// Argo CD was asked to end the operation of the bad revision, which blocks the revert's.
@@ -147,6 +150,7 @@ pub enum Kind {
         /// How that is known.
         how: LiveBy,
         /// How long after the push.
+        #[serde(with = "super::time::seconds")]
         took: Duration,
     },
     /// The signals that failed pass again.
@@ -268,12 +272,16 @@ pub enum HoldEndedBy {
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     /// From the start of the bad sync to the verdict.
+    #[serde(with = "super::time::seconds")]
     pub detected: Duration,
     /// From the verdict to the revert on the branch.
+    #[serde(with = "super::time::seconds")]
     pub pushed: Duration,
     /// From the branch to the cluster.
+    #[serde(with = "super::time::seconds")]
     pub live: Duration,
     /// From the cluster to passing signals.
+    #[serde(with = "super::time::seconds")]
     pub recovered: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! Everything that can happen to one application, as one closed enum.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::action::{Relation, RevertOutcome, Round, SloQuery};
 use super::facts::{ApplicationFacts, HistoryEntry, Reading, RolloutFacts};
@@ -9,7 +10,8 @@ use super::policy::Part;
 use super::samples::Labels;
 
 /// Something that happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
     /// The Application was seen, for the first time or changed.
     Application(Box<ApplicationFacts>),
@@ -52,7 +54,8 @@ pub enum Event {
 }
 
 /// The answer to one SLO query at one time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SloAnswer {
     /// The SLO's name in the policy.
     pub slo: String,

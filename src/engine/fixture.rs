@@ -36,6 +36,7 @@ pub(crate) fn application() -> ApplicationFacts {
         }],
         spec_digest: "spec".into(),
         hydrated: false,
+        destination_cluster: String::new(),
         destination_namespace: "shop".into(),
         in_cluster: true,
         auto_sync: true,
@@ -76,6 +77,7 @@ pub(crate) fn policy() -> Policy {
     let seconds = Duration::from_secs;
     Policy {
         name: "shop".into(),
+        text: String::new(),
         mode: Mode::Push,
         duration: seconds(60),
         interval: seconds(10),

@@ -40,7 +40,7 @@ struct Place {
 }
 
 /// Host and path of a repository's URL, whatever the protocol, the user and the ending.
-pub(super) fn repository(url: &str) -> String {
+pub(crate) fn repository(url: &str) -> String {
     let url = url.trim().to_lowercase();
     let (is_url, rest) = url.split_once("://").map_or((false, url.as_str()), |(_, rest)| (true, rest));
     let rest = rest.split_once('@').filter(|(user, _)| !user.contains('/')).map_or(rest, |(_, rest)| rest);

@@ -10,7 +10,8 @@ use super::facts::Revision;
 pub const SIDE_BRANCHES: &str = "lastgood/";
 
 /// A kind of forge, by the API that it speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ForgeKind {
     /// github.com or GitHub Enterprise.
     GitHub,
@@ -21,7 +22,8 @@ pub enum ForgeKind {
 }
 
 /// How a repository's forge is found and spoken to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ForgeRules {
     /// Its kind; none means that the host's name tells.
     pub kind: Option<ForgeKind>,
@@ -71,7 +73,8 @@ pub enum PullRequestState {
 }
 
 /// What pull requests are like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ProposalRules {
     /// Whether a push that a protected branch refuses becomes a pull request.
     pub if_protected: bool,

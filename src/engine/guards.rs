@@ -482,6 +482,7 @@ mod tests {
                 revisions: commit(digit).into(),
                 started_at: Some(at(second)),
                 deployed_at: at(second),
+                initiated_by: None,
                 spec_digest: String::new(),
             };
             apps.history = vec![entry(0, 'd', -10), entry(1, 'e', 190)];

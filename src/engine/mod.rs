@@ -11,6 +11,7 @@ pub mod facts;
 pub(crate) mod fixture;
 pub mod fleet;
 pub mod forge;
+mod gap;
 pub mod guards;
 pub mod judge;
 pub mod laws;

@@ -41,7 +41,8 @@ impl fmt::Display for Origin {
 }
 
 /// An application that defines others and what it was synced to, where it has one source and that is in Git.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Written {
     /// Which application that is.
     pub by: AppKey,
@@ -142,6 +143,7 @@ mod tests {
             revisions: commit(*digit).into(),
             started_at: None,
             deployed_at: at(*second),
+            initiated_by: None,
             spec_digest: String::new(),
         };
         let (running, ended) = syncs.split_last().unwrap();
@@ -183,6 +185,7 @@ mod tests {
             revisions: commit(digit).into(),
             started_at: Some(at(started)),
             deployed_at: at(ended),
+            initiated_by: None,
             spec_digest: String::new(),
         };
         parent.history = vec![entry(0, 'a', 10, 12), entry(1, 'b', 20, 500), entry(2, 'c', 600, 601)];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::forge::{ForgeRules, ProposalRules};
 
@@ -12,15 +12,21 @@ mod slo;
 pub use slo::{BurnRate, Comparison, Objective, Part, Rule, Series, Slo, Strikes, Windows, Worse};
 
 /// The rules that hold for an application.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Policy {
     /// The policy's name: its file's name without the ending.
     pub name: String,
+    /// What the person wrote, for records; nothing is decided by it, and it is not part of what a decision is taken from.
+    #[serde(skip)]
+    pub text: String,
     /// What to do on a degraded verdict.
     pub mode: Mode,
     /// How long an analysis lasts after the operation ended.
+    #[serde(with = "super::time::seconds")]
     pub duration: Duration,
     /// How long between two measurements.
+    #[serde(with = "super::time::seconds")]
     pub interval: Duration,
     /// When workloads and pods count as sick.
     pub rollout: RolloutRules,
@@ -29,8 +35,10 @@ pub struct Policy {
     /// The SLO queries.
     pub slos: Vec<Slo>,
     /// How long after the start of the sync values do not count yet.
+    #[serde(with = "super::time::seconds")]
     pub warm_up: Duration,
     /// How much of the time before the sync comparisons look at.
+    #[serde(with = "super::time::seconds")]
     pub baseline: Duration,
     /// How often, at most, an analysis of an innocent change may convict by statistics.
     pub false_rollback_rate: f64,
@@ -45,7 +53,8 @@ pub struct Policy {
 }
 
 /// What to do on a degraded verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// Push the revert.
     Push,
@@ -56,17 +65,23 @@ pub enum Mode {
 }
 
 /// When workloads and pods of the new revision count as sick.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RolloutRules {
     /// How long an image may be impossible to pull.
+    #[serde(with = "super::time::seconds")]
     pub image_pull_grace: Duration,
     /// How long a container may be in `CrashLoopBackOff`.
+    #[serde(with = "super::time::seconds")]
     pub crash_loop_grace: Duration,
     /// How long a container may fail to be created (missing `ConfigMap`, Secret …).
+    #[serde(with = "super::time::seconds")]
     pub container_config_grace: Duration,
     /// How long a pod may find no node.
+    #[serde(with = "super::time::seconds")]
     pub unschedulable_grace: Duration,
     /// How long Argo CD may call the application Degraded.
+    #[serde(with = "super::time::seconds")]
     pub degraded_grace: Duration,
     /// Restarts of one container of a new pod that convict.
     pub restarts: u32,
@@ -75,13 +90,16 @@ pub struct RolloutRules {
 }
 
 /// A Prometheus server, or one that speaks its API.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Prometheus {
     /// The base URL, without `/api/v1`.
     pub url: String,
     /// How long one query may take.
+    #[serde(with = "super::time::seconds")]
     pub timeout: Duration,
     /// Headers to send with each query; none is a secret.
+    #[serde(serialize_with = "names_only")]
     pub headers: BTreeMap<String, String>,
     /// Where the credentials for it are; none are sent without.
     pub credentials: Option<CredentialsAt>,
@@ -94,8 +112,14 @@ impl Prometheus {
     }
 }
 
+/// What is told of headers: a value may be somebody's secret, though it should not be.
+fn names_only<S: Serializer>(headers: &BTreeMap<String, String>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(headers.keys().map(|name| (name, "***")))
+}
+
 /// Where the credentials for a server are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CredentialsAt {
     /// In a Secret of this name, in Argo CD's namespace.
     Secret(String),
@@ -104,13 +128,17 @@ pub enum CredentialsAt {
 }
 
 /// The limits of a rollback.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RollbackRules {
     /// How long pushing may be retried.
+    #[serde(with = "super::time::seconds")]
     pub push_timeout: Duration,
     /// How long Argo CD may take to make the revert live.
+    #[serde(with = "super::time::seconds")]
     pub live_timeout: Duration,
     /// How long the failed signals may take to pass again once it is live.
+    #[serde(with = "super::time::seconds")]
     pub recovery_timeout: Duration,
     /// Whether a sync operation of the bad revision that is still running is terminated after the push.
     pub terminate_stuck_sync: bool,
@@ -200,7 +228,8 @@ pub enum SharedFiles {
 }
 
 /// How Git is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GitRules {
     /// The Secret with credentials, in Argo CD's namespace; none means Argo CD's own repository Secrets.
     pub secret: Option<String>,

@@ -318,7 +318,7 @@ mod tests {
         let saved = serde_json::to_string(&lines).unwrap();
         assert_eq!(
             saved,
-            r#"[{"samples":[[1700000000000,0.25]]},{"series":{"pod":"a"},"samples":[[2000,{"severalSeries":3}]]},{"part":{"ratio":{"secs":60,"nanos":0}},"samples":[[3000,0.5]]}]"#
+            r#"[{"samples":[[1700000000000,0.25]]},{"series":{"pod":"a"},"samples":[[2000,{"severalSeries":3}]]},{"part":{"ratio":60},"samples":[[3000,0.5]]}]"#
         );
         assert_eq!(serde_json::from_str::<Lines>(&saved).unwrap(), lines);
     }

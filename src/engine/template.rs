@@ -2,7 +2,10 @@
 //! `[{{ window }}]`, which a rule of several windows fills in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// The names that are always there.
 pub const BUILT_IN: [&str; 3] = ["application", "namespace", "revision"];
@@ -11,7 +14,8 @@ pub const BUILT_IN: [&str; 3] = ["application", "namespace", "revision"];
 pub const WINDOW: &str = "window";
 
 /// A parsed query template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Template {
     parts: Vec<Part>,
 }
@@ -123,6 +127,34 @@ impl Template {
     }
 }
 
+/// A text that gives the same template.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => f.write_str(text)?,
+                Part::Name(name) => write!(f, "{{{{ {name} }}}}")?,
+                Part::Window => write!(f, "{{{{ {WINDOW} }}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Template> for String {
+    fn from(template: Template) -> Self {
+        template.to_string()
+    }
+}
+
+impl TryFrom<String> for Template {
+    type Error = TemplateError;
+
+    fn try_from(text: String) -> Result<Self, TemplateError> {
+        Self::parse(&text)
+    }
+}
+
 /// A duration as `PromQL` writes it.
 fn duration(duration: Duration) -> String {
     match duration.subsec_millis() {
@@ -172,6 +204,15 @@ mod tests {
         check(r#"up{app='{{ application }}'}"#, "it's", r"up{app='it\x27s'}");
         check(r#"up{app="{{ application }}"}"#, "a\\b\nc", r#"up{app="a\\b\nc"}"#);
         check("up # {{ not a placeholder\n", "x", "up # {{ not a placeholder\n");
+    }
+
+    #[test]
+    fn a_template_is_written_as_a_text_that_gives_it_again() {
+        for text in [r#"rate(up{app="{{application}}",b='\\'}[{{ window }}])"#, "up # {{ no placeholder\n"] {
+            let template = Template::parse(text).unwrap();
+            let written = serde_json::to_string(&template).unwrap();
+            assert_eq!(serde_json::from_str::<Template>(&written).unwrap(), template, "{written}");
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub enum Why {
         /// Which ones.
         with: Vec<Touched>,
         /// How long it was waited for.
+        #[serde(with = "super::time::seconds")]
         after: Duration,
     },
     /// A newer commit that changes the application's files, and may be the fix, was not synced in time.
@@ -81,6 +82,7 @@ pub enum Why {
         /// The newer commit.
         newer: Revision,
         /// How long it was waited for.
+        #[serde(with = "super::time::seconds")]
         after: Duration,
         /// Whether Argo CD syncs by itself.
         auto_sync: bool,
@@ -133,6 +135,7 @@ pub enum Why {
         /// The last error.
         error: String,
         /// How long it was tried.
+        #[serde(with = "super::time::seconds")]
         after: Duration,
     },
     /// Argo CD did not make the revert live in time.
@@ -141,6 +144,7 @@ pub enum Why {
         /// The revert, in each repository.
         reverts: Vec<Revision>,
         /// How long it was waited for.
+        #[serde(with = "super::time::seconds")]
         after: Duration,
         /// Whether Argo CD syncs by itself.
         auto_sync: bool,
@@ -151,6 +155,7 @@ pub enum Why {
         /// What is live.
         live: Revisions,
         /// How long it was waited for.
+        #[serde(with = "super::time::seconds")]
         after: Duration,
         /// What still fails.
         still: Vec<String>,

@@ -60,10 +60,11 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
     };
     let name = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let loaded = convert(name.unwrap_or_else(|| file.to_owned()), &parsed);
-    let (selector, policy) = loaded.map_err(|why| {
+    let (selector, mut policy) = loaded.map_err(|why| {
         let message = format!("lastgood contradicts itself about this policy: {why}");
         Mistakes::from(Mistake::whole(file, message, Some("please report it with the file".to_owned())))
     })?;
+    text.clone_into(&mut policy.text);
     let place = structure::place_of_application(text);
     Ok(Loaded { selector, policy: Arc::new(policy), file: file.to_owned(), place })
 }
@@ -94,6 +95,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
     let (rollout, rollback, git) = (&file.rollout, &file.rollback, &file.git);
     let policy = Policy {
         name,
+        text: String::new(),
         mode: match rollback.mode {
             file::Mode::Push => Mode::Push,
             file::Mode::PullRequest => Mode::PullRequest,

@@ -216,6 +216,7 @@ mod tests {
             sources: vec![],
             spec_digest: String::new(),
             hydrated: false,
+            destination_cluster: String::new(),
             destination_namespace: "shop".into(),
             in_cluster: true,
             auto_sync: true,

@@ -7,13 +7,18 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
-use super::{Shared, perform};
+use super::ledgers::{self, Queue, Source};
+use super::{Shared, kept, perform};
+use crate::engine::action::Action;
 use crate::engine::analysis::{App, AppState, Phase};
 use crate::engine::decide::{Context, Step, step};
+use crate::engine::entry::Entry;
 use crate::engine::event::Event;
 use crate::engine::facts::{AppKey, ApplicationFacts, RolloutFacts};
 use crate::engine::policy::Policy;
+use crate::record::account::{self, Scene, Weight};
 use crate::record::state::{Document, Summary, Version};
+use crate::record::waiting::Waiting;
 
 /// Answers that wait for their application: more than it can ever have asked for.
 const ANSWERS_MAX: usize = 64;
@@ -53,10 +58,21 @@ impl Inbox {
 /// Looks after one application until it is aborted.
 pub(super) async fn run(key: AppKey, mut inbox: Inbox, shared: Arc<Shared>) {
     let (answer, mut answers) = mpsc::channel(ANSWERS_MAX);
-    let uid = inbox.application.borrow().uid.clone();
-    let mut actor =
-        Actor { key, uid, shared, answer, app: App::default(), version: None, sentence: String::new() };
+    let (has, mut in_ledger) = mpsc::unbounded_channel();
+    let mut actor = Actor {
+        uid: inbox.application.borrow().uid.clone(),
+        key,
+        shared,
+        answer,
+        app: App::default(),
+        version: None,
+        sentence: String::new(),
+        waiting: Waiting::default(),
+        queue: Queue::default(),
+        has,
+    };
     actor.load().await;
+    actor.tell_ledger(&inbox.application.borrow().clone(), &inbox.policy.borrow().clone(), true);
     let mut event = Event::Started;
     loop {
         let policy = Arc::clone(&inbox.policy.borrow_and_update());
@@ -72,6 +88,10 @@ pub(super) async fn run(key: AppKey, mut inbox: Inbox, shared: Arc<Shared>) {
             },
             Ok(()) = inbox.policy.changed() => Event::Tick,
             () = wake => Event::Tick,
+            Some(ids) = in_ledger.recv() => {
+                actor.recorded(&ids, &inbox).await;
+                Event::Tick
+            }
             else => return,
         };
     }
@@ -87,6 +107,12 @@ struct Actor {
     version: Option<Version>,
     /// The newest journal sentence.
     sentence: String,
+    /// The records that the ledger does not have yet, as they are saved.
+    waiting: Waiting,
+    /// The same for whoever writes the ledger.
+    queue: Queue,
+    /// Where that one says what the ledger has.
+    has: mpsc::UnboundedSender<Vec<String>>,
 }
 
 impl Actor {
@@ -98,6 +124,8 @@ impl Actor {
         let mut pause = Pause::default();
         loop {
             let app = App { state: self.app.state.clone(), seen: std::mem::take(&mut self.app.seen) };
+            let before =
+                self.shared.ledgers.keeps(app.seen.application.as_deref(), policy).then(|| app.clone());
             let now = Timestamp::now();
             let current = app.state.phase.current();
             let others_degraded = self.shared.fleet().others_degraded(&self.key, current, now);
@@ -108,10 +136,18 @@ impl Actor {
             if let Some(newest) = step.entries.last() {
                 self.sentence = newest.kind.to_string();
             }
-            if step.app.state == self.app.state {
+            let mut waiting = self.waiting.clone();
+            if let Some(before) = &before {
+                let (key, uid, by) = (&self.key, self.uid.as_str(), &self.shared.by);
+                let scene = Scene { key, uid, by, before, event: &event, context, after: &step.app };
+                if let Err(error) = waiting.add(&step.entries, &scene) {
+                    error!(application = %self.key, %error, "A record could not be made; please report this.");
+                }
+            }
+            if step.app.state == self.app.state && waiting == self.waiting {
                 return self.go_on(step, policy);
             }
-            match self.save(&step.app.state).await {
+            match self.save(&step.app.state, waiting).await {
                 Saved::Yes => return self.go_on(step, policy),
                 Saved::NotYet => pause.wait().await,
                 Saved::SomebodyElse => {}
@@ -129,7 +165,16 @@ impl Actor {
         for entry in &entries {
             self.shared.journal.tell(entry, &self.uid);
         }
-        for action in actions {
+        if let Some(facts) = &self.app.seen.application
+            && !entries.is_empty()
+        {
+            let urgent = |entry: &Entry| account::weight(&entry.kind) == Weight::Urgent;
+            self.tell_ledger(facts, policy, entries.iter().any(urgent));
+        }
+        for mut action in actions {
+            if let Action::Revert(order) = &mut action {
+                order.record = self.waiting.intent(&order.rollback).map(str::to_owned);
+            }
             let (shared, key, policy) = (Arc::clone(&self.shared), self.key.clone(), Arc::clone(policy));
             let answer = self.answer.clone();
             tokio::spawn(async move {
@@ -157,18 +202,18 @@ impl Actor {
         loop {
             match self.shared.store.load(&self.key).await {
                 Ok(None) => {
-                    self.app.state = AppState::default();
+                    (self.app.state, self.waiting) = Default::default();
                     self.version = None;
                     return;
                 }
                 Ok(Some(stored)) if stored.uid != self.uid => {
-                    self.app.state = AppState::default();
+                    (self.app.state, self.waiting) = Default::default();
                     self.version = None;
                     return;
                 }
-                Ok(Some(stored)) => match serde_json::from_value(stored.document.state) {
-                    Ok(state) => {
-                        self.app.state = state;
+                Ok(Some(stored)) => match kept::read(&self.key, stored.document.state) {
+                    Ok((state, waiting)) => {
+                        (self.app.state, self.waiting) = (state, waiting);
                         self.version = Some(stored.version);
                         return;
                     }
@@ -183,9 +228,35 @@ impl Actor {
         }
     }
 
-    /// Saves `state`; where that fails, what the store holds is in force.
-    async fn save(&mut self, state: &AppState) -> Saved {
-        let document = match serde_json::to_value(state) {
+    /// Tells whoever writes the ledger what waits for it, as it is saved.
+    fn tell_ledger(&self, facts: &ApplicationFacts, policy: &Policy, urgent: bool) {
+        ledgers::publish(&self.waiting, &self.queue);
+        if self.waiting.records().is_empty() {
+            return;
+        }
+        let (key, uid) = (self.key.clone(), self.uid.clone());
+        let (queue, has) = (Arc::clone(&self.queue), self.has.clone());
+        self.shared.ledgers.tell(facts, policy, Source { key, uid, queue, has }, urgent);
+    }
+
+    /// These are in the ledger: they wait no longer.
+    async fn recorded(&mut self, ids: &[String], inbox: &Inbox) {
+        let mut waiting = self.waiting.clone();
+        let (now, cluster) = (Timestamp::now(), &self.shared.cluster);
+        if !waiting.has(ids) {
+            return;
+        }
+        waiting.tell_dropped(&self.key, &self.uid, cluster, &self.shared.by, now);
+        let state = self.app.state.clone();
+        // Where it is not saved they are appended once more, which changes nothing.
+        self.save(&state, waiting).await;
+        let (facts, policy) = (inbox.application.borrow().clone(), inbox.policy.borrow().clone());
+        self.tell_ledger(&facts, &policy, false);
+    }
+
+    /// Saves `state` and what waits with it; where that fails, what the store holds is in force.
+    async fn save(&mut self, state: &AppState, waiting: Waiting) -> Saved {
+        let document = match kept::write(state, &waiting) {
             Ok(value) => Document { summary: self.summary(state), state: value },
             Err(error) => {
                 error!(application = %self.key, %error, "The state cannot be written as JSON; please report this.");
@@ -195,7 +266,7 @@ impl Actor {
         let saved = self.shared.store.save(&self.key, &self.uid, &document, self.version.as_ref()).await;
         match saved {
             Ok(version) => {
-                self.version = Some(version);
+                (self.version, self.waiting) = (Some(version), waiting);
                 return Saved::Yes;
             }
             Err(error) => warn!(%error, "The state was not saved; looking what is there."),
@@ -203,7 +274,7 @@ impl Actor {
         let expected = self.version.clone();
         self.load().await;
         // It may have been saved without our knowing.
-        if self.app.state == *state {
+        if self.app.state == *state && self.waiting == waiting {
             Saved::Yes
         } else if self.version == expected {
             Saved::NotYet

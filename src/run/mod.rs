@@ -4,8 +4,12 @@
 //! bring is handed over as "the newest facts", which can be skipped but not reordered; answers to actions are queued.
 
 mod actor;
+mod homes;
 mod journal;
+mod kept;
+mod ledgers;
 pub mod once;
+mod own;
 mod perform;
 mod propose;
 mod write_access;
@@ -20,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+pub use self::ledgers::Keeping;
+use self::ledgers::Ledgers;
 use crate::act::git::Git;
 use crate::cluster::Clients;
 use crate::engine::entry::Entry;
@@ -30,11 +36,15 @@ use crate::observe::argocd::{self, Seen};
 use crate::observe::rollout::Rollouts;
 use crate::observe::slo::Slos;
 use crate::policy::{Match, PolicySet};
+use crate::record::ledger::Recorder;
 use crate::record::state::StateStore;
 use crate::serve::Ready;
 
 /// Facts of all applications on their way from the watches; they wait there rather than here.
 const FACTS_MAX: usize = 256;
+
+/// The folder for copies of ledgers, in the cache.
+const LEDGERS: &str = "ledgers";
 
 /// How long the first list of all Applications may take for a single rollback.
 const LIST_MAX: std::time::Duration = std::time::Duration::from_secs(30);
@@ -51,8 +61,14 @@ pub struct Config {
     pub cluster: String,
     /// The policies in force.
     pub policies: watch::Receiver<Arc<PolicySet>>,
+    /// Where they were read, for the record: the commit, if it is a checkout.
+    pub policy_folder: Option<PathBuf>,
     /// Where states are kept.
     pub store: Arc<dyn StateStore>,
+    /// Where records go.
+    pub ledger: Keeping,
+    /// Who records: this program, the Pod and its identity.
+    pub by: Recorder,
     /// Where copies of repositories are kept; may be lost at any time.
     pub cache: PathBuf,
     /// Set once the watches have the whole picture.
@@ -71,6 +87,9 @@ struct Shared {
     slos: Slos,
     fleet: Mutex<Fleet>,
     journal: journal::Journal,
+    ledgers: Ledgers,
+    own: Arc<own::Own>,
+    by: Recorder,
     write_checks: write_access::Checks,
 }
 
@@ -86,6 +105,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> a
         .with_context(|| format!("cannot keep copies of repositories in {}", config.cache.display()))?;
     let shared = Arc::new(Shared {
         journal: journal::Journal::start(config.clients.request.clone(), config.tap),
+        own: Arc::new(own::Own::new(&config.cluster, &config.by)),
+        ledgers: Ledgers::start(
+            config.ledger,
+            homes::Place {
+                client: config.clients.request.clone(),
+                argocd_namespace: config.argocd_namespace.clone(),
+                cluster: config.cluster.clone(),
+            },
+            config.cache.join(LEDGERS),
+        ),
+        by: config.by,
         clients: config.clients.clone(),
         argocd_namespace: config.argocd_namespace.clone(),
         cluster: config.cluster,
@@ -100,8 +130,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> a
     let (rollout_tx, mut rollout) = mpsc::channel(FACTS_MAX);
     let rollouts = Rollouts::start(&config.clients.watch, rollout_tx);
     let watching = tokio::spawn(argocd::watch(config.clients.watch.clone(), config.namespaces, seen_tx));
-    let mut daemon =
-        Daemon { shared, rollouts, policies: config.policies, known: HashMap::new(), ready: config.ready };
+    let mut daemon = Daemon {
+        shared,
+        rollouts,
+        policies: config.policies,
+        policy_folder: config.policy_folder,
+        recorded: String::new(),
+        known: HashMap::new(),
+        ready: config.ready,
+    };
+    daemon.shared.ledgers.tell_own(&daemon.shared.own.started());
+    daemon.record_policies();
     tokio::pin!(shutdown);
     let ended = loop {
         tokio::select! {
@@ -129,6 +168,9 @@ struct Daemon {
     shared: Arc<Shared>,
     rollouts: Rollouts,
     policies: watch::Receiver<Arc<PolicySet>>,
+    policy_folder: Option<PathBuf>,
+    /// The digest of the policies that were recorded last.
+    recorded: String,
     known: HashMap<AppKey, Known>,
     ready: Ready,
 }
@@ -186,7 +228,21 @@ impl Daemon {
         }
     }
 
+    /// Records which policies are in force. A checkout is read from the disk, so nobody waits for it.
+    fn record_policies(&mut self) {
+        let set = Arc::clone(&self.policies.borrow());
+        if self.recorded == set.digest() {
+            return;
+        }
+        set.digest().clone_into(&mut self.recorded);
+        let (shared, folder) = (Arc::clone(&self.shared), self.policy_folder.clone());
+        tokio::task::spawn_blocking(move || {
+            shared.ledgers.tell_own(&shared.own.policies(&set, folder.as_deref()));
+        });
+    }
+
     fn policies_changed(&mut self) {
+        self.record_policies();
         let mut apps: Vec<AppKey> = self.known.keys().cloned().collect();
         apps.sort();
         for app in apps {
@@ -260,6 +316,7 @@ impl Daemon {
                 task.handle.abort();
             }
         }
+        self.shared.ledgers.flush().await;
         self.shared.journal.flush().await;
     }
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::warn;
 
-use super::{Shared, journal, perform, write_access};
+use super::ledgers::{Keeping, Ledgers};
+use super::{Shared, journal, kept, perform, write_access};
 use crate::act::git::Git;
 use crate::cluster::Clients;
 use crate::engine::action::Action;
@@ -21,7 +23,10 @@ use crate::engine::policy::{Mode, Policy};
 use crate::observe::argocd;
 use crate::observe::slo::Slos;
 use crate::policy::{Match, PolicySet};
+use crate::record::account::Scene;
+use crate::record::ledger::{Ledger, Recorder};
 use crate::record::state::{Document, SaveError, StateStore, Summary, Version};
+use crate::record::waiting::Waiting;
 
 /// Answers that are taken in before it is given up; a rollback that a daemon would have to repeat is left to it.
 const ANSWERS_MAX: u32 = 3;
@@ -44,6 +49,10 @@ pub struct Request {
     pub policies: PolicySet,
     /// Where states are kept.
     pub store: Arc<dyn StateStore>,
+    /// Where records go.
+    pub ledger: Keeping,
+    /// Who records: this program.
+    pub by: Recorder,
     /// Where copies of repositories are kept.
     pub cache: PathBuf,
     /// Which application.
@@ -67,7 +76,14 @@ pub struct Told {
 struct Found {
     facts: Box<ApplicationFacts>,
     policy: Policy,
+    kept: Kept,
+}
+
+/// What is saved of an application.
+#[derive(Clone, Default)]
+struct Kept {
     state: AppState,
+    waiting: Waiting,
     version: Option<Version>,
 }
 
@@ -121,10 +137,10 @@ async fn look(request: &Request) -> anyhow::Result<(Found, Fleet)> {
             }
             continue;
         };
-        let (state, version) = state(request, &facts).await?;
-        fleet.note(&facts.app, &state);
+        let kept = kept(request, &facts).await?;
+        fleet.note(&facts.app, &kept.state);
         if facts.app == request.app {
-            found = Some(Found { facts, policy: (*policy).clone(), state, version });
+            found = Some(Found { facts, policy: (*policy).clone(), kept });
         }
     }
     let found = found.with_context(|| format!("there is no Application {}", request.app))?;
@@ -154,19 +170,18 @@ async fn applications(request: &Request) -> anyhow::Result<Vec<Box<ApplicationFa
     }
 }
 
-async fn state(request: &Request, facts: &ApplicationFacts) -> anyhow::Result<(AppState, Option<Version>)> {
-    let Some(stored) = request.store.load(&facts.app).await? else { return Ok((AppState::default(), None)) };
-    if stored.uid != facts.uid {
-        return Ok((AppState::default(), None));
-    }
-    let state = serde_json::from_value(stored.document.state)
+async fn kept(request: &Request, facts: &ApplicationFacts) -> anyhow::Result<Kept> {
+    let stored = request.store.load(&facts.app).await?.filter(|stored| stored.uid == facts.uid);
+    let Some(stored) = stored else { return Ok(Kept::default()) };
+    let (state, waiting) = kept::read(&facts.app, stored.document.state)
         .with_context(|| format!("the saved state of {} cannot be read", facts.app))?;
-    Ok((state, Some(stored.version)))
+    Ok(Kept { state, waiting, version: Some(stored.version) })
 }
 
 /// Asks the engine, saves what it intends, and does it, until nothing more is to be done at once.
 async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> anyhow::Result<Told> {
-    let Found { facts, mut policy, state, mut version } = found;
+    let Found { facts, mut policy, kept } = found;
+    let Kept { state, mut waiting, mut version } = kept;
     let saves = mode == Mode::Push;
     // What the person says counts more than the policy's own mode; that nobody may push stays true.
     if !(saves && policy.mode == Mode::PullRequest) {
@@ -183,11 +198,17 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
     for answers in 0..ANSWERS_MAX {
         let (now, cluster) = (Timestamp::now(), request.cluster.as_str());
         let context = Context { policy: &policy, cluster, now, others_degraded, parent: parent.as_ref() };
-        let before = app.state.clone();
+        let before = app.clone();
         let step = step(&request.app, app, event.clone(), &context);
-        if saves && step.app.state != before {
-            match save(request, &uid, &step.app.state, version.as_ref()).await {
-                Ok(now_kept) => version = Some(now_kept),
+        let mut told = waiting.clone();
+        if saves && shared.ledgers.keeps(before.seen.application.as_deref(), &policy) {
+            let (key, uid, by, before) = (&request.app, uid.as_str(), &request.by, &before);
+            let scene = Scene { key, uid, by, before, event: &event, context, after: &step.app };
+            told.add(&step.entries, &scene).context("a record could not be made; please report this")?;
+        }
+        if saves && (step.app.state != before.state || told != waiting) {
+            match save(request, &uid, &step.app.state, &told, version.as_ref()).await {
+                Ok(now_kept) => (version, waiting) = (Some(now_kept), told),
                 Err(error) => match error.downcast::<SaveError>()? {
                     conflict @ SaveError::Conflict { .. } if answers == 0 => {
                         return Err(Overtaken(conflict).into());
@@ -196,8 +217,9 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
                     SaveError::Conflict { .. } => {
                         let seen = step.app.seen;
                         let facts = seen.application.as_deref().context("the Application is gone")?;
-                        let (state, newest) = self::state(request, facts).await?;
-                        version = newest;
+                        let newest = self::kept(request, facts).await?;
+                        let state = newest.state;
+                        (version, waiting) = (newest.version, newest.waiting);
                         app = App { state, seen };
                         continue;
                     }
@@ -212,7 +234,10 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
         let mut answer = None;
         // A plan asks Git, and touches nothing else.
         let asks = |action: &Action| matches!(action, Action::Revert(_));
-        for action in step.actions.into_iter().filter(|action| saves || asks(action)) {
+        for mut action in step.actions.into_iter().filter(|action| saves || asks(action)) {
+            if let Action::Revert(order) = &mut action {
+                order.record = waiting.intent(&order.rollback).map(str::to_owned);
+            }
             let (shared, key, policy) = (Arc::clone(&shared), request.app.clone(), Arc::clone(&policy));
             let done = perform::perform(shared, key, policy, action).await;
             answer = answer.or(done.filter(|event| matches!(event, Event::Reverted { .. })));
@@ -220,6 +245,12 @@ async fn drive(request: &Request, found: Found, fleet: Fleet, mode: Mode) -> any
         match answer {
             Some(answer) => event = answer,
             None => break,
+        }
+    }
+    if saves {
+        let facts = app.seen.application.as_deref();
+        if let Some(ledger) = facts.and_then(|facts| shared.ledgers.ledger(facts, &policy)) {
+            record(request, ledger, (&uid, &app.state), waiting, version.as_ref()).await;
         }
     }
     shared.journal.flush().await;
@@ -263,9 +294,50 @@ fn shared(
             .context("cannot make the HTTP client for Prometheus")?,
         fleet: Mutex::new(fleet),
         journal,
+        own: Arc::new(super::own::Own::new(&request.cluster, &request.by)),
+        ledgers: Ledgers::start(
+            request.ledger.clone(),
+            super::homes::Place {
+                client: request.clients.request.clone(),
+                argocd_namespace: request.argocd_namespace.clone(),
+                cluster: request.cluster.clone(),
+            },
+            request.cache.join(super::LEDGERS),
+        ),
+        by: request.by.clone(),
         write_checks: write_access::Checks::default(),
     };
     Ok((Arc::new(shared), told))
+}
+
+/// Brings what waits into the ledger; what cannot be brought there waits for the daemon.
+async fn record(
+    request: &Request,
+    ledger: Arc<dyn Ledger>,
+    (uid, state): (&str, &AppState),
+    mut waiting: Waiting,
+    version: Option<&Version>,
+) {
+    let (mut records, mut ids) = (Vec::new(), Vec::new());
+    for packed in waiting.records() {
+        ids.push(packed.id.clone());
+        match packed.record() {
+            Ok(record) => records.push(record),
+            Err(error) => warn!(id = packed.id, %error, "A record cannot be read; please report this."),
+        }
+    }
+    let appended = tokio::task::spawn_blocking(move || ledger.append(&records)).await;
+    match appended {
+        Ok(Ok(_)) => {
+            waiting.has(&ids);
+            // Where a daemon saved meanwhile, it appends them once more, which changes nothing.
+            if let Err(error) = save(request, uid, state, &waiting, version).await {
+                warn!(%error, "The records are in the ledger, and still wait in the saved state as well.");
+            }
+        }
+        Ok(Err(error)) => warn!(%error, "The records wait in the saved state for the daemon."),
+        Err(error) => warn!(%error, "The records wait in the saved state for the daemon."),
+    }
 }
 
 /// Writes down what is meant before it is done; somebody else's newer state is never overwritten.
@@ -273,6 +345,7 @@ async fn save(
     request: &Request,
     uid: &str,
     state: &AppState,
+    waiting: &Waiting,
     expect: Option<&Version>,
 ) -> anyhow::Result<Version> {
     let summary = Summary {
@@ -281,6 +354,6 @@ async fn save(
         last_good: state.last_good.as_ref().map(|good| good.revisions.to_string()).unwrap_or_default(),
         reason: format!("a person asked for a rollback: {}", request.because),
     };
-    let document = Document { summary, state: serde_json::to_value(state)? };
+    let document = Document { summary, state: kept::write(state, waiting)? };
     Ok(request.store.save(&request.app, uid, &document, expect).await?)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kube::Client;
 use tracing::{info, warn};
 
 use super::{Shared, propose};
@@ -13,7 +14,7 @@ use crate::act::git::{Access, Identity, KeyText, SignError, Signer, credentials}
 use crate::engine::action::{Action, MeasureOrder, RelateOrder, RevertOrder, RevertOutcome};
 use crate::engine::event::Event;
 use crate::engine::facts::AppKey;
-use crate::engine::policy::Policy;
+use crate::engine::policy::{GitRules, Policy};
 
 /// How long one revert may take, from the fetch to the server's answer. Less than
 /// [`REVERT_ANSWER_MAX`](crate::engine::decide::REVERT_ANSWER_MAX), after which it is asked for again.
@@ -80,9 +81,13 @@ pub(super) async fn access(
 }
 
 /// The key that commits are to be signed with, or what is wrong with it; an error means that this is not known.
-async fn signing_key(shared: &Shared, policy: &Policy) -> Result<Option<Result<KeyText, SignError>>, String> {
-    let Some(name) = &policy.git.signing_secret else { return Ok(None) };
-    match sign::from_secret(&shared.clients.request, &shared.argocd_namespace, name).await {
+pub(super) async fn signing_key(
+    client: &Client,
+    argocd_namespace: &str,
+    git: &GitRules,
+) -> Result<Option<Result<KeyText, SignError>>, String> {
+    let Some(name) = &git.signing_secret else { return Ok(None) };
+    match sign::from_secret(client, argocd_namespace, name).await {
         Ok(text) => Ok(Some(Ok(text))),
         // A revert that is on the branch already needs no key, so it is still looked for.
         Err(NoKey::Missing(error)) => Ok(Some(Err(error))),
@@ -98,7 +103,7 @@ async fn revert(shared: &Arc<Shared>, policy: &Policy, order: RevertOrder) -> Re
             Err(error) => return RevertOutcome::Failed { error },
         }
     }
-    let key = match signing_key(shared, policy).await {
+    let key = match signing_key(&shared.clients.request, &shared.argocd_namespace, &policy.git).await {
         Ok(key) => key,
         Err(error) => return RevertOutcome::Failed { error },
     };

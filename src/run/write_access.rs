@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
@@ -36,13 +37,15 @@ struct Place {
 
 /// The checks that were made: one for each repository, branch and credentials, not for each application.
 pub(super) struct Checks {
+    /// What the newest answer was, where there was one.
+    allowed: Mutex<HashMap<Place, bool>>,
     due: Mutex<HashMap<Place, Instant>>,
     turns: Semaphore,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { due: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+        Self { allowed: Mutex::default(), due: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -55,6 +58,12 @@ impl Checks {
         }
         due.insert(place.clone(), now + AGAIN_AFTER_SILENCE);
         true
+    }
+
+    /// Notes an answer; whether it is another one than before. That it is allowed from the beginning is no news.
+    fn is_news(&self, place: &Place, allowed: bool) -> bool {
+        let mut known = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(place.clone(), allowed).unwrap_or(true) != allowed
     }
 
     fn made(&self, place: Place, again: Instant) {
@@ -92,10 +101,20 @@ async fn check(shared: &Arc<Shared>, policy: &Policy, place: Place, app: &AppKey
     let (note, again) = match ask(shared, policy, &place).await {
         Ok(WriteAccess::Allowed) => {
             info!(repository, branch, "The repository can be pushed to.");
+            if shared.write_checks.is_news(&place, true) {
+                let sentence = format!("`{branch}` of {repository} can be pushed to again");
+                let detail = json!({ "repository": repository, "branch": branch });
+                shared.ledgers.tell_own(&shared.own.record("CanPush", &sentence, false, detail));
+            }
             shared.write_checks.made(place, Instant::now() + AGAIN_AFTER_YES);
             return;
         }
         Ok(WriteAccess::Refused(refusal)) => {
+            if shared.write_checks.is_news(&place, false) {
+                let sentence = format!("`{branch}` of {repository} cannot be pushed to: {refusal}");
+                let detail = json!({ "repository": repository, "branch": branch, "refusal": refusal });
+                shared.ledgers.tell_own(&shared.own.record("CannotPush", &sentence, true, detail));
+            }
             (format!("a rollback could not be pushed: {refusal}"), AGAIN_AFTER_NO)
         }
         Ok(WriteAccess::Unknown(error)) => (cannot_tell(&error.to_string()), AGAIN_AFTER_SILENCE),
@@ -138,5 +157,8 @@ mod tests {
         checks.made(place("a"), now + AGAIN_AFTER_NO);
         assert!(!checks.take(&place("a"), now + AGAIN_AFTER_SILENCE));
         assert!(checks.take(&place("a"), now + AGAIN_AFTER_NO));
+        let news = [true, true, false, false, true].map(|allowed| checks.is_news(&place("a"), allowed));
+        assert_eq!(news, [false, false, true, false, true]);
+        assert!(checks.is_news(&place("b"), false));
     }
 }

@@ -1,6 +1,9 @@
 //! What a bad commit does to an application, and that the daemon undoes it.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use tokio::process::Command;
 
 use crate::app::AppSpec;
 use crate::e2e_stack::argocd_agrees;
@@ -10,6 +13,10 @@ use crate::story::{
     File, Shop, check_last_good_still, deploy, follow_rollback, policy, stays_at_one_rollback,
     stays_unpushed, wait_inconclusive, wait_last_good,
 };
+use crate::wait::wait_until;
+
+/// A record of a rollback is pushed at once; this bounds a machine under load.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A good deploy becomes last good, and nothing is pushed.
 pub(crate) async fn good_deploy(scenario: &Scenario) -> Result<()> {
@@ -24,20 +31,43 @@ pub(crate) async fn good_deploy(scenario: &Scenario) -> Result<()> {
 
 /// An image that cannot be pulled is reverted.
 pub(crate) async fn missing_image(scenario: &Scenario) -> Result<()> {
-    reverted(scenario, "missing").await
+    reverted(scenario, "missing").await.map(drop)
 }
 
 /// A container that crashes again and again is reverted.
 pub(crate) async fn crash_loop(scenario: &Scenario) -> Result<()> {
-    reverted(scenario, "crash").await
+    reverted(scenario, "crash").await.map(drop)
 }
 
 /// A breach of an SLO is reverted although every pod is ready.
+///
+/// The ledger on the repository's branch tells it, and each vouches for the other.
 pub(crate) async fn slo_breach(scenario: &Scenario) -> Result<()> {
-    reverted(scenario, "errors").await
+    let shop = reverted(scenario, "errors").await?;
+    let repository = shop.repository.folder.to_string_lossy().into_owned();
+    let recovered = async || {
+        let listed = audit(&["list", "--repo", &repository]).await?;
+        ensure!(listed.contains(" Recovered "), "it lists\n{listed}");
+        Ok(())
+    };
+    wait_until("the ledger to have the recovery", LEDGER_TIMEOUT, recovered).await?;
+    let rollbacks = shop.repository.developer.rollbacks().await?;
+    let trailer = rollbacks.first().and_then(|commit| commit.trailer("Lastgood-Record"));
+    ensure!(trailer.is_some_and(|hash| hash.starts_with("sha256:")), "the commit is {rollbacks:?}");
+    println!("{}", audit(&["verify", "--repo", &repository]).await?);
+    Ok(())
 }
 
-async fn reverted(scenario: &Scenario, tag: &str) -> Result<()> {
+/// What a command for the ledger prints.
+async fn audit(args: &[&str]) -> Result<String> {
+    let program = std::env::var_os("LASTGOOD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_lastgood").into());
+    let output = Command::new(program).arg("audit").args(args).kill_on_drop(true).output().await?;
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "`lastgood audit {}`: {out}{error}", args.join(" "));
+    Ok(out.into_owned())
+}
+
+async fn reverted(scenario: &Scenario, tag: &str) -> Result<Shop> {
     let shop = Shop::open(scenario).await?;
     let before = shop.repository.developer.read("app/web.yaml").await?;
     let bad = shop.release(tag).await?;
@@ -46,7 +76,8 @@ async fn reverted(scenario: &Scenario, tag: &str) -> Result<()> {
     ensure!(changed == ["app/web.yaml"], "the rollback changed {changed:?}");
     let after = shop.repository.developer.read("app/web.yaml").await?;
     ensure!(after == before, "the file is not what it was at last good:\n{after}");
-    stays_at_one_rollback(&shop.repository).await
+    stays_at_one_rollback(&shop.repository).await?;
+    Ok(shop)
 }
 
 /// A hook's Job that makes the sync fail is reverted, although nothing of the bad commit ever ran.

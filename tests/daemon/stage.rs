@@ -1,20 +1,24 @@
 //! A sandbox in real time, a daemon that can be killed, and its journal.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use lastgood::cluster::Clients;
 use lastgood::engine::entry::{Entry, Kind};
 use lastgood::engine::facts::AppKey;
 use lastgood::engine::judge::Verdict;
 use lastgood::policy::{self, PolicySet};
+use lastgood::record::ledger::{FolderLedger, Head, Ledger, LedgerError, Link, Record, Recorder};
 use lastgood::record::state::StateStore;
 use lastgood::record::state::files::FileStore;
 use lastgood::record::state::kube::KubeStore;
 use lastgood::run::once::Request;
-use lastgood::run::{self, Config};
+use lastgood::run::{self, Config, Keeping};
 use lastgood::sandbox::apiserver::{EVENTS, PODS};
 use lastgood::sandbox::reconciler::Pace;
 use lastgood::sandbox::{APP, Clock, DEPLOYMENT_FILE, Options, Sandbox, shop_manifest};
@@ -44,6 +48,33 @@ pub(crate) struct Stage {
     changed: watch::Receiver<Arc<PolicySet>>,
     daemon: Option<(Runtime, mpsc::UnboundedReceiver<Entry>, Ready)>,
     journal: Vec<Entry>,
+    /// What a daemon told before it was killed and nobody has waited for yet.
+    unread: VecDeque<Entry>,
+    ledger_fault: Arc<AtomicBool>,
+    on_branches: bool,
+}
+
+/// A ledger that can be taken away.
+struct Faulty {
+    folder: FolderLedger,
+    fault: Arc<AtomicBool>,
+}
+
+impl Ledger for Faulty {
+    fn place(&self) -> String {
+        self.folder.place()
+    }
+
+    fn append(&self, records: &[Record]) -> Result<Option<Head>, LedgerError> {
+        if self.fault.load(Ordering::Acquire) {
+            return Err(LedgerError::Unreachable { place: self.place(), why: "it was taken away".into() });
+        }
+        self.folder.append(records)
+    }
+
+    fn after(&self, sequence: u64, most: usize) -> Result<Vec<Link>, LedgerError> {
+        self.folder.after(sequence, most)
+    }
 }
 
 /// A policy with times of seconds instead of minutes.
@@ -84,7 +115,19 @@ impl Stage {
         let set = PolicySet::load(&folder).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (sender, changed) = watch::channel(Arc::new(set));
         tokio::spawn(policy::watch(folder, Duration::from_millis(100), sender.clone()));
-        Self { sandbox, dir, keep, policies: sender, changed, daemon: None, journal: Vec::new() }
+        let (journal, unread, ledger_fault, on_branches) = Default::default();
+        Self {
+            sandbox,
+            dir,
+            keep,
+            policies: sender,
+            changed,
+            daemon: None,
+            journal,
+            unread,
+            ledger_fault,
+            on_branches,
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -109,6 +152,52 @@ slos:
         self.write_policy(APP, &policy(mode, &slo).replace("1500ms", duration));
         let set = PolicySet::load(&self.policy_folder()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         self.policies.send_replace(Arc::new(set));
+    }
+
+    /// The ledger that the daemon writes.
+    pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
+        let folder = FolderLedger::open(self.dir.path().join("ledger")).unwrap();
+        Arc::new(Faulty { folder, fault: Arc::clone(&self.ledger_fault) })
+    }
+
+    /// From the next start on the ledger lies in the application's repository.
+    pub(crate) fn keep_ledger_on_branches(&mut self) {
+        self.on_branches = true;
+    }
+
+    /// What the ledger in the application's repository lists, once it has this.
+    pub(crate) async fn listed(&self, reason: &str) -> String {
+        let repository = self.sandbox.repository().to_str().unwrap().to_owned();
+        let listing = async {
+            loop {
+                let (code, out) = self.audit(&["list", "--repo", &repository]).await;
+                if code == 0 && out.contains(&format!(" {reason} ")) {
+                    return out;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listing)
+            .await
+            .unwrap_or_else(|_| panic!("{reason} is not in the ledger\n{}", self.told()))
+    }
+
+    /// Takes the ledger away, or gives it back.
+    pub(crate) fn ledger_is_down(&self, down: bool) {
+        self.ledger_fault.store(down, Ordering::Release);
+    }
+
+    /// The ledger's records, oldest first.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let folder = FolderLedger::open(self.dir.path().join("ledger")).unwrap();
+        let links = folder.after(0, usize::MAX).unwrap();
+        links.iter().map(|link| link.record().unwrap()).collect()
+    }
+
+    /// Until the ledger has a record of this.
+    pub(crate) async fn recorded(&self, reason: &str) {
+        let there = || self.records().iter().any(|record| record.reason == reason);
+        self.see(&format!("a record {reason}"), there).await;
     }
 
     fn policy_folder(&self) -> PathBuf {
@@ -143,7 +232,10 @@ slos:
             argocd_namespace: "argocd".to_owned(),
             cluster: "test".to_owned(),
             policies: self.policies.subscribe(),
+            policy_folder: Some(self.policy_folder()),
             store,
+            ledger: if self.on_branches { Keeping::OfRepositories } else { Keeping::In(self.ledger()) },
+            by: Recorder { version: "test".into(), ..Recorder::default() },
             cache: self.dir.path().join("cache"),
             ready: Ready::clone(&ready),
             tap: Some(tap),
@@ -162,6 +254,8 @@ slos:
             cluster: "test".to_owned(),
             policies: PolicySet::load(&self.policy_folder()).unwrap_or_else(|mistakes| panic!("{mistakes}")),
             store: Arc::new(FileStore::open(self.dir.path().join("state")).unwrap()),
+            ledger: Keeping::In(self.ledger()),
+            by: Recorder { version: "test".into(), ..Recorder::default() },
             cache: self.dir.path().join("cache-of-a-person"),
             app: AppKey::new("argocd", APP),
             because: because.to_owned(),
@@ -176,6 +270,11 @@ slos:
         command.arg("--state").arg(self.dir.path().join("state"));
         command.arg("--cache").arg(self.dir.path().join("cache-of-a-command"));
         ended(command.args(args)).await
+    }
+
+    /// Runs one of the program's own commands for the ledger; its exit code and what it printed.
+    pub(crate) async fn audit(&self, args: &[&str]) -> (i32, String) {
+        ended(self.command("audit").args(args)).await
     }
 
     /// Runs the program's own command for a replay; its exit code and what it printed.
@@ -211,7 +310,7 @@ current-context: s
         let (process, mut entries, _) = self.daemon.take().expect("a daemon that runs");
         process.shutdown_background();
         while let Ok(entry) = entries.try_recv() {
-            self.journal.push(entry);
+            self.unread.push_back(entry);
         }
     }
 
@@ -237,6 +336,43 @@ current-context: s
             .iter()
             .map(ToString::to_string)
             .any(|event| event.contains("CannotPush") && event.contains(why))
+    }
+
+    /// Until an Event on an Application has this reason.
+    pub(crate) async fn told_by_event(&self, reason: &str) {
+        let there = || {
+            let events = self.sandbox.store().list(&EVENTS, None);
+            events.iter().any(|event| event.to_string().contains(reason))
+        };
+        self.see(&format!("an Event {reason}"), there).await;
+    }
+
+    /// A person ends a hold.
+    pub(crate) async fn resume(&self, hold: &str) {
+        let client =
+            kube::Client::try_from(kube::Config::new(self.sandbox.api_url().parse().unwrap())).unwrap();
+        let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Application");
+        let api: Api<DynamicObject> = Api::namespaced_with(client, "argocd", &ApiResource::from_gvk(&kind));
+        let patch = serde_json::json!({ "metadata": { "annotations": { "lastgood.dev/resume": hold } } });
+        api.patch(APP, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Until no record waits in the saved state any more.
+    pub(crate) async fn nothing_waits(&self) {
+        let path = self.dir.path().join("state").join(format!("argocd_{APP}.json"));
+        let nothing = || {
+            let state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            state["state"]["records"]["records"].as_array().is_none_or(Vec::is_empty)
+        };
+        self.see("that nothing waits for the ledger", nothing).await;
+    }
+
+    /// The first commit of the branch.
+    pub(crate) fn first_commit(&self) -> String {
+        let repository = git2::Repository::open_bare(self.sandbox.repository()).unwrap();
+        let mut walk = repository.revwalk().unwrap();
+        walk.push_ref("refs/heads/main").unwrap();
+        walk.map(Result::unwrap).last().unwrap().to_string()
     }
 
     /// Until such an Event is there.
@@ -277,14 +413,21 @@ current-context: s
 
     /// The next entry.
     pub(crate) async fn until_any(&mut self) -> String {
+        let entry = match self.unread.pop_front() {
+            Some(entry) => entry,
+            None => self.next_entry().await,
+        };
+        let reason = entry.kind.reason().to_owned();
+        self.journal.push(entry);
+        reason
+    }
+
+    async fn next_entry(&mut self) -> Entry {
         let (_, entries, _) = self.daemon.as_mut().expect("a daemon that runs");
         let Ok(told) = tokio::time::timeout(PATIENCE, entries.recv()).await else {
             panic!("the daemon tells nothing more\n{}", self.told())
         };
-        let Some(entry) = told else { panic!("the daemon ended\n{}", self.told()) };
-        let reason = entry.kind.reason().to_owned();
-        self.journal.push(entry);
-        reason
+        told.unwrap_or_else(|| panic!("the daemon ended\n{}", self.told()))
     }
 
     /// The newest verdict: when the daemon saw the sync, when the verdict fell, and what it is.

@@ -14,6 +14,13 @@ fn the_schema_is_that_of_the_types() {
     check("config/policy.schema.json", &(schema + "\n"));
 }
 
+#[test]
+fn the_ledgers_schema_is_that_of_the_types() {
+    let schema = serde_json::to_value(lastgood::record::ledger::schema()).unwrap();
+    jsonschema::draft7::meta::validate(&schema).unwrap_or_else(|error| panic!("not a schema: {error}"));
+    check("config/ledger.schema.json", &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
+}
+
 fn validator() -> Validator {
     let schema = serde_json::to_value(lastgood::policy::schema()).unwrap();
     jsonschema::draft7::meta::validate(&schema).unwrap_or_else(|error| panic!("not a schema: {error}"));

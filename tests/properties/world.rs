@@ -35,6 +35,7 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
     };
     Policy {
         name: "shop".into(),
+        text: String::new(),
         mode: if dry_run { Mode::DryRun } else { Mode::Push },
         duration: seconds(10),
         interval: seconds(5),
@@ -335,6 +336,7 @@ impl World {
             revisions: self.named(*number),
             started_at: None,
             deployed_at: self.ago(300 - id),
+            initiated_by: None,
             spec_digest: "0".into(),
         });
         ApplicationFacts {
@@ -345,6 +347,7 @@ impl World {
             sources: vec![git; if facts.several_sources { 2 } else { 1 }],
             spec_digest: facts.spec.to_string(),
             hydrated: false,
+            destination_cluster: String::new(),
             destination_namespace: "shop".into(),
             in_cluster: true,
             auto_sync: true,

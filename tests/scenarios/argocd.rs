@@ -56,6 +56,7 @@ pub fn synced(app: &AppKey, revisions: Revisions, at: Timestamp) -> ApplicationF
         sources: vec![git_source()],
         spec_digest: "spec".into(),
         hydrated: false,
+        destination_cluster: String::new(),
         destination_namespace: "shop".into(),
         in_cluster: true,
         auto_sync: true,
@@ -70,6 +71,7 @@ pub fn synced(app: &AppKey, revisions: Revisions, at: Timestamp) -> ApplicationF
             revisions,
             started_at: None,
             deployed_at: second(at),
+            initiated_by: None,
             spec_digest: "spec".into(),
         }],
         workloads: Vec::new(),
@@ -141,6 +143,7 @@ pub fn end(
             revisions,
             started_at: None,
             deployed_at: second(now),
+            initiated_by: None,
             spec_digest,
         });
     }

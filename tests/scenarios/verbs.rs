@@ -24,6 +24,7 @@ pub fn policy() -> Policy {
     let seconds = Duration::from_secs;
     Policy {
         name: "shop".into(),
+        text: String::new(),
         mode: Mode::Push,
         duration: seconds(60),
         interval: seconds(10),

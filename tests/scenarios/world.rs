@@ -416,6 +416,8 @@ fn reverted(part: &RevertPart, revert: Revision) -> RevertedPart {
             revision: part.bad.clone(),
             author: "Bob <bob@example.com>".into(),
             authored_at: Timestamp::UNIX_EPOCH,
+            committer: None,
+            committed_at: None,
             subject: "shop: change".into(),
         }],
         files: vec!["shop/app.yaml".into()],

@@ -41,6 +41,7 @@ impl ArgoCd {
             revisions: Repo::revision(0).into(),
             started_at: None,
             deployed_at: second(now),
+            initiated_by: None,
             spec_digest: "spec".into(),
         };
         Self {
@@ -173,6 +174,7 @@ impl ArgoCd {
             revisions,
             started_at: None,
             deployed_at: second(now),
+            initiated_by: None,
             spec_digest: "spec".into(),
         });
         if self.history.len() > 10 {
@@ -194,6 +196,7 @@ impl ArgoCd {
             }],
             spec_digest: "spec".into(),
             hydrated: false,
+            destination_cluster: String::new(),
             destination_namespace: "shop".into(),
             in_cluster: true,
             auto_sync: true,

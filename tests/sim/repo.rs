@@ -110,6 +110,8 @@ impl Repo {
                     revision: Self::revision(i),
                     author: "dev <dev@example.com>".into(),
                     authored_at: Timestamp::UNIX_EPOCH,
+                    committer: None,
+                    committed_at: None,
                     subject: "change".into(),
                 })
                 .collect(),

@@ -101,6 +101,7 @@ fn policy() -> Policy {
     );
     Policy {
         name: "sim".into(),
+        text: String::new(),
         mode: Mode::Push,
         duration: seconds(60),
         interval: seconds(5),

@@ -198,11 +198,18 @@ pub(crate) fn message(repo: &Repository, id: Oid) -> Result<String, git2::Error>
 /// The commit as evidence names it.
 pub(crate) fn culprit(repo: &Repository, id: Oid) -> Result<Culprit, git2::Error> {
     let commit = repo.find_commit(id)?;
-    let author = commit.author();
-    let name = String::from_utf8_lossy(author.name_bytes()).into_owned();
-    let email = String::from_utf8_lossy(author.email_bytes()).into_owned();
+    let (author, authored_at) = signature(&commit.author());
+    let (committer, committed_at) = signature(&commit.committer());
     let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();
+    let (committer, committed_at) = (Some(committer), Some(committed_at));
+    Ok(Culprit { revision: revision(id), author, authored_at, committer, committed_at, subject })
+}
+
+/// Who, and when.
+fn signature(signature: &git2::Signature<'_>) -> (String, jiff::Timestamp) {
+    let name = String::from_utf8_lossy(signature.name_bytes());
+    let email = String::from_utf8_lossy(signature.email_bytes());
     // A time that no calendar holds is a forged one; the epoch says so well enough.
-    let authored_at = jiff::Timestamp::from_second(author.when().seconds()).unwrap_or_default();
-    Ok(Culprit { revision: revision(id), author: format!("{name} <{email}>"), authored_at, subject })
+    let at = jiff::Timestamp::from_second(signature.when().seconds()).unwrap_or_default();
+    (format!("{name} <{email}>"), at)
 }

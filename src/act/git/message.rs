@@ -20,6 +20,9 @@ pub const TRAILER_TOUCHES: &str = "Lastgood-Touches";
 /// Names the application in whose files the change was undone, where those define the one that is rolled back.
 pub const TRAILER_PARENT: &str = "Lastgood-Parent";
 
+/// The hash of the ledger's record of the intent: by it the branch vouches for the ledger.
+pub const TRAILER_RECORD: &str = "Lastgood-Record";
+
 /// The most other applications named in one message.
 const TOUCHES_MAX: usize = 100;
 /// The longest culprit subject that is repeated, in characters; forges cut longer ones anyhow.
@@ -52,6 +55,8 @@ pub(crate) struct Told<'a> {
     pub(crate) touches: &'a [String],
     /// The application in whose files the change is undone, where those define the one that is rolled back.
     pub(crate) parent: Option<&'a AppKey>,
+    /// The hash of the ledger's record of the intent, where there is a ledger.
+    pub(crate) record: Option<&'a str>,
     /// The commits that are undone.
     pub(crate) undone: &'a Undone<'a>,
 }
@@ -86,6 +91,7 @@ pub(crate) fn compose(told: &Told<'_>) -> String {
         (TRAILER_GOOD, told.good.as_str()),
         (TRAILER_ROLLBACK, told.rollback),
         (TRAILER_PARENT, parent.as_str()),
+        (TRAILER_RECORD, told.record.unwrap_or_default()),
     ];
     let touches = told.touches.iter().take(TOUCHES_MAX).map(|app| (TRAILER_TOUCHES, app.as_str()));
     let known = trailers.into_iter().chain(touches).filter(|(_, value)| !value.is_empty());

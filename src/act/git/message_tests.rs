@@ -19,6 +19,7 @@ fn message(evidence: &[&str], undone: &Undone<'_>) -> String {
         evidence: &evidence,
         touches: &[],
         parent: None,
+        record: None,
         undone,
     })
 }
@@ -28,6 +29,8 @@ fn culprit(id: &str, subject: &str) -> Culprit {
         revision: Revision::new(id),
         author: "Ann <ann@example.org>".into(),
         authored_at: jiff::Timestamp::UNIX_EPOCH,
+        committer: None,
+        committed_at: None,
         subject: subject.into(),
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod advert;
 mod attributes;
 mod cache;
+pub mod checkout;
 pub mod commit;
 pub mod credentials;
 mod declined;

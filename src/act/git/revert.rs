@@ -272,6 +272,7 @@ impl Call<'_> {
                 evidence: &self.order.evidence,
                 touches: &touches,
                 parent: self.part.definition.as_ref().map(|definition| &definition.parent),
+                record: self.order.record.as_deref(),
                 undone,
             })
         })?)

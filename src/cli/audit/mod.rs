@@ -3,6 +3,7 @@
 mod commits;
 mod list;
 mod output;
+mod replay;
 mod select;
 mod show;
 mod source;
@@ -24,6 +25,8 @@ pub struct Audit {
 enum Command {
     /// Lists records, oldest first.
     List(list::List),
+    /// Takes a recorded decision again, from its record alone, and says whether it is the same.
+    Replay(replay::Replay),
     /// Shows one record with its evidence.
     Show(show::Show),
     /// Checks that nothing in the ledger was changed, removed or added by hand.
@@ -35,6 +38,7 @@ impl Audit {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::List(list) => list.run(out),
+            Command::Replay(replay) => replay.run(out),
             Command::Show(show) => show.run(out),
             Command::Verify(verify) => verify.run(out),
         }

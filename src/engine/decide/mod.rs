@@ -82,6 +82,21 @@ pub fn step(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> Step
     Step { app, actions, entries }
 }
 
+/// The application with what an event brought, before anything follows from it: what a step decides from.
+pub fn informed(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> App {
+    let mut turn = Turn { key, context, app, actions: Vec::new(), entries: Vec::new() };
+    turn.absorb(event);
+    turn.app
+}
+
+/// The queries of a policy as they are sent for these revisions.
+pub fn queries(key: &AppKey, app: App, context: &Context<'_>, revisions: &Revisions) -> Vec<SloQuery> {
+    let turn = Turn { key, context, app, actions: Vec::new(), entries: Vec::new() };
+    let parts =
+        context.policy.slos.iter().flat_map(|slo| slo.parts().into_iter().map(move |part| (slo, part)));
+    turn.queries(parts, revisions)
+}
+
 /// A step in the making.
 struct Turn<'a> {
     key: &'a AppKey,

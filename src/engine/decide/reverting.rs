@@ -55,6 +55,7 @@ impl Turn<'_> {
                 Mode::DryRun => Delivery::DryRun,
             },
             only_look: false,
+            record: None,
         };
         self.record(Kind::RevertIntended {
             order: order.clone(),

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::engine::template::Template;
 
 /// One query with its rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Slo {
     /// Its name within the policy.
     pub name: String,
     /// The `PromQL`, with its placeholders.
     pub query: Template,
     /// How far back the query looks by itself: values closer together than this share samples.
+    #[serde(with = "crate::engine::time::seconds")]
     pub looks_back: Duration,
     /// What convicts.
     pub rule: Rule,
@@ -22,6 +24,7 @@ pub struct Slo {
     pub series: Series,
     /// For how long a query that gave values before the sync may give none, before that counts as a failure; none
     /// means for ever.
+    #[serde(with = "crate::engine::time::seconds::option")]
     pub fails_when_missing: Option<Duration>,
 }
 
@@ -80,9 +83,9 @@ pub enum Part {
     #[default]
     Value,
     /// Of a burn rate, the share of events within this time that failed.
-    Ratio(Duration),
+    Ratio(#[serde(with = "crate::engine::time::seconds")] Duration),
     /// Of a burn rate, how many events there were within this time.
-    Events(Duration),
+    Events(#[serde(with = "crate::engine::time::seconds")] Duration),
 }
 
 impl Part {
@@ -93,7 +96,8 @@ impl Part {
 }
 
 /// What convicts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Rule {
     /// Values outside of fixed limits.
     Threshold {
@@ -129,7 +133,8 @@ impl Rule {
 }
 
 /// How many measurements must fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Strikes {
     /// Failing measurements that convict …
     pub failures: u32,
@@ -138,7 +143,8 @@ pub struct Strikes {
 }
 
 /// What a good value is; both limits are themselves good.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Objective {
     /// At most this.
     Max(f64),
@@ -155,7 +161,8 @@ pub enum Objective {
 
 /// An objective for the share of events that are good, as *The Site Reliability Workbook* alerts on it (chapter 5,
 /// "Alerting on SLOs", the sixth way: several windows, several burn rates).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BurnRate {
     /// The share of events that may be bad: 0.001 for an objective of 99.9 %.
     pub budget: f64,
@@ -181,18 +188,22 @@ impl BurnRate {
 }
 
 /// A long window that shows that it matters, and a short one that shows that it still goes on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Windows {
     /// The long one.
+    #[serde(with = "crate::engine::time::seconds")]
     pub long: Duration,
     /// The short one.
+    #[serde(with = "crate::engine::time::seconds")]
     pub short: Duration,
     /// How many times faster than the objective allows the budget must be used up within both.
     pub factor: f64,
 }
 
 /// A comparison with the application's own past.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Comparison {
     /// Which change is bad.
     pub worse: Worse,
@@ -201,11 +212,13 @@ pub struct Comparison {
     /// The least bad change in the query's own unit.
     pub minimum_change: Option<f64>,
     /// How long ago the values were that it must be worse than as well: a daily peak is no regression.
+    #[serde(with = "crate::engine::time::seconds::list")]
     pub also: Vec<Duration>,
 }
 
 /// Which change of a value is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Worse {
     /// A greater value.
     Increase,

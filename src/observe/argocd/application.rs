@@ -129,6 +129,7 @@ struct History {
     revisions: LenientList<String>,
     deploy_started_at: Lenient<Timestamp>,
     deployed_at: Lenient<Timestamp>,
+    initiated_by: Lenient<Initiator>,
     source: Lenient<Value>,
     sources: LenientList<Value>,
 }
@@ -288,6 +289,7 @@ impl Application {
             parent,
             children: status.resources.elements().filter_map(Resource::child).collect(),
             workloads: workloads(&status.resources, destination.namespace.text()),
+            destination_cluster: destination.cluster().to_owned(),
             destination_namespace: destination.namespace.0.unwrap_or_default(),
             resume: annotation(RESUME),
         })
@@ -335,6 +337,20 @@ impl Destination {
         self.server.text().trim_end_matches('/') == "https://kubernetes.default.svc"
             || self.name.text() == "in-cluster"
     }
+
+    fn cluster(&self) -> &str {
+        Some(self.name.text()).filter(|name| !name.is_empty()).unwrap_or(self.server.text())
+    }
+}
+
+impl Initiator {
+    /// The user's name, or `automated`; none where neither is said.
+    fn name(&self) -> Option<String> {
+        if self.automated.0 == Some(true) {
+            return Some("automated".to_owned());
+        }
+        self.username.0.clone().filter(|name| !name.is_empty())
+    }
 }
 
 impl History {
@@ -345,6 +361,7 @@ impl History {
             revisions: revisions(&self.revisions, &self.revision)?,
             started_at: self.deploy_started_at.0,
             deployed_at: self.deployed_at.0?,
+            initiated_by: self.initiated_by.0.as_ref().and_then(Initiator::name),
             spec_digest: source_digest(self.source.get(), &sources),
         })
     }
@@ -371,11 +388,7 @@ impl OperationState {
             resource_failed: result.resources.elements().any(ResourceResult::failed),
             spec_digest: source_digest(result.source.get(), &applied),
             message: self.message.text().chars().take(MESSAGE_CHARS_MAX).collect(),
-            initiated_by: if by.automated.0 == Some(true) {
-                "automated".into()
-            } else {
-                by.username.0.unwrap_or_default()
-            },
+            initiated_by: by.name().unwrap_or_default(),
         })
     }
 }

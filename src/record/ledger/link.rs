@@ -1,5 +1,6 @@
 //! One file of the ledger.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, Record, canonical};
@@ -8,16 +9,19 @@ use super::{Digest, Record, canonical};
 pub const SCHEMA: &str = "lastgood.dev/ledger/v1";
 
 /// A record in its place in the chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Link {
     /// [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     schema: String,
     /// Counts the links from 1.
     pub sequence: u64,
     /// The hash of the file before; none of the first.
+    #[schemars(with = "Option<String>", regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub previous: Option<Digest>,
     /// What is recorded, with whatever a newer version adds to it.
+    #[schemars(with = "Record")]
     pub record: serde_json::Value,
 }
 

@@ -18,6 +18,11 @@ pub use link::{Head, Link, LinkError, SCHEMA};
 pub use record::{Destination, PolicyUsed, Record, Recorder, Subject, path_of};
 pub use seal::{SEALED, Seal};
 
+/// The JSON Schema of a ledger's files.
+pub fn schema() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<Link>()
+}
+
 /// Somewhere that a ledger is kept. All calls block.
 pub trait Ledger: Send + Sync {
     /// Where that is, for people; without credentials.

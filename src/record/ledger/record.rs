@@ -2,18 +2,21 @@
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Digest, canonical};
+use crate::record::account::evidence::Evidence;
 
 /// One thing that was seen, decided or done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// Names it: no other record has this id, and the same thing told twice has the same. Fit for a file name.
     pub id: String,
     /// When it was decided.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What kind it is of, as in the log: `RevertPushed`, `HoldBegan`, `PoliciesLoaded`.
     pub reason: String,
@@ -38,6 +41,7 @@ pub struct Record {
     pub detail: Value,
     /// What it was decided from, for people: syncs, commits, signals with their queries and values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Evidence>")]
     pub evidence: Option<Value>,
     /// What it was decided from, whole: a decision can be taken again from this alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +49,7 @@ pub struct Record {
 }
 
 /// An application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Subject {
     /// The Application's namespace.
@@ -63,7 +67,7 @@ pub struct Subject {
 }
 
 /// Where an application's workloads run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Destination {
     /// The cluster, as the Application writes it: its name or its API server's URL.
@@ -73,7 +77,7 @@ pub struct Destination {
 }
 
 /// The daemon, or the person's program.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorder {
     /// lastgood's version.
@@ -87,12 +91,13 @@ pub struct Recorder {
 }
 
 /// The policy that was in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyUsed {
     /// Its name.
     pub name: String,
     /// The hash of its text.
+    #[schemars(with = "String", regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub hash: Digest,
     /// Its text, where something was done because of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

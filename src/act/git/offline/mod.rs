@@ -305,6 +305,7 @@ impl<'a> Question<'a> {
                 evidence: self.wish.because,
                 touches: &[],
                 parent: None,
+                record: None,
                 undone,
             })
         };

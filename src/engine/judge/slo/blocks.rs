@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::judge::stats::{median, real, sorted};
 
 /// One number of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// When, in milliseconds since 1970.
     pub at: i64,
@@ -17,7 +19,8 @@ pub struct Point {
 }
 
 /// How the samples of a series are cut into blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cut {
     /// How far each sample looks back, in milliseconds.
     window: i64,

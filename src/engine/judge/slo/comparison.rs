@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::blocks::{self, Cut, Point, factor};
 use crate::engine::judge::stats::rank::{least_chance, ranks, shift};
 use crate::engine::judge::stats::spending::level_of;
@@ -44,7 +46,8 @@ const UNREMARKABLE: f64 = 0.05;
 const FEWEST: usize = 3;
 
 /// What the time before the sync looked like: made once for an analysis.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Baseline {
     /// How samples become blocks of an independent value each.
     cut: Cut,
@@ -55,7 +58,8 @@ pub struct Baseline {
 }
 
 /// The values of a baseline, seen so that worse is greater.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Side {
     /// In the order of time.
     blocks: Vec<f64>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::Point;
 use super::comparison::Baseline;
@@ -18,7 +19,8 @@ use crate::engine::time::{earlier, later};
 pub type Period = BTreeMap<Labels, Baseline>;
 
 /// What is known of the times that one SLO is compared with.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Past {
     /// The time right before the sync.
     pub baseline: Option<Period>,
@@ -26,6 +28,50 @@ pub struct Past {
     pub references: BTreeMap<Duration, Period>,
     /// What a burn rate's parts gave right before the sync, by series.
     rounds: BTreeMap<Part, BTreeMap<Labels, Vec<Point>>>,
+}
+
+/// What each series gave.
+type Series = Vec<(Labels, Vec<Point>)>;
+
+/// As it is written into a record: lists, since in JSON only text can be a key.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(default)]
+    baseline: Option<Vec<(Labels, Baseline)>>,
+    #[serde(default)]
+    references: Vec<(Duration, Vec<(Labels, Baseline)>)>,
+    #[serde(default)]
+    rounds: Vec<(Part, Series)>,
+}
+
+impl From<Past> for Written {
+    fn from(past: Past) -> Self {
+        let list = |period: Period| period.into_iter().collect();
+        Self {
+            baseline: past.baseline.map(list),
+            references: past.references.into_iter().map(|(ago, period)| (ago, list(period))).collect(),
+            rounds: past
+                .rounds
+                .into_iter()
+                .map(|(part, series)| (part, series.into_iter().collect()))
+                .collect(),
+        }
+    }
+}
+
+impl From<Written> for Past {
+    fn from(written: Written) -> Self {
+        let period = |list: Vec<_>| list.into_iter().collect();
+        Self {
+            baseline: written.baseline.map(period),
+            references: written.references.into_iter().map(|(ago, list)| (ago, period(list))).collect(),
+            rounds: written
+                .rounds
+                .into_iter()
+                .map(|(part, list)| (part, list.into_iter().collect()))
+                .collect(),
+        }
+    }
 }
 
 impl Past {
