@@ -23,7 +23,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("policy", &["engine"]),
     ("sandbox", &["engine"]),
     ("replay", &["engine"]),
-    ("audit", &["engine", "record", "act"]),
+    ("audit", &["engine", "record", "act", "replay"]),
     ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy"]),
     (
         "cli",

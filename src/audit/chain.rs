@@ -109,11 +109,13 @@ fn span(from: u64, end: u64) -> String {
 
 /// Whether the records of each application are in the order of their times.
 ///
-/// Over applications they need not be: a record waits in its application's state until it is written.
+/// Over applications they need not be: a record waits in its application's state until it is written. Those of the daemons
+/// themselves come from several.
 fn times(leaves: &[Leaf], findings: &mut Vec<Finding>) {
-    let mut newest: HashMap<Option<&str>, Timestamp> = HashMap::new();
+    let mut newest: HashMap<&str, Timestamp> = HashMap::new();
     for leaf in leaves {
-        let last = newest.entry(leaf.application.as_deref()).or_insert(leaf.at);
+        let Some(application) = leaf.application.as_deref() else { continue };
+        let last = newest.entry(application).or_insert(leaf.at);
         if last.duration_since(leaf.at).unsigned_abs() > CLOCKS_DIFFER_MAX && leaf.at < *last {
             let message = format!("it is of {}, and one of {last} was written before it", leaf.at);
             findings.push(Finding::on_file(Code::TimeReversed, &leaf.path, message));

@@ -72,7 +72,7 @@ codes! {
         "The file lies in the commit before; see who made this one.",
     "stray-file" => StrayFile: "A commit of the ledger adds a file that is no record.",
         "See who made the commit; lastgood writes records only.",
-    "not-linear" => NotLinear: "The ledger's history is not one line: it was merged, or begins twice.",
+    "not-linear" => NotLinear: "The ledger's history is not one line: it was merged, begins twice, or goes on after its end.",
         "Compare with a copy; lastgood adds one commit upon the last.",
     "wrong-trailer" => WrongTrailer: "A commit of the ledger does not say which records it adds, or says it wrongly.",
         "See who made the commit; compare its files with a copy.",

@@ -6,14 +6,14 @@ use super::chain::CLOCKS_DIFFER_MAX;
 use super::finding::{Code, Finding};
 use super::leaf::Leaf;
 use crate::act::git::inspect::{ChangeKind, Commit, Signed};
-use crate::act::git::ledger::TRAILER_LEDGER;
+use crate::act::git::ledger::{TRAILER_LEDGER, TRAILER_LEDGER_END};
 use crate::record::ledger::Digest;
 
 /// Checks the commits of one branch, oldest first. `leaves` are those of the cluster.
 pub fn check(commits: &[Commit], leaves: &[Leaf]) -> Vec<Finding> {
     let by_path: HashMap<&str, &Leaf> = leaves.iter().map(|leaf| (leaf.path.as_str(), leaf)).collect();
     let mut findings = Vec::new();
-    let mut begun = false;
+    let (mut begun, mut ended) = (false, false);
     for commit in commits {
         if commit.parents.len() > 1 {
             let message = format!("it merges {} commits", commit.parents.len());
@@ -24,6 +24,11 @@ pub fn check(commits: &[Commit], leaves: &[Leaf]) -> Vec<Finding> {
         }
         let added = changes(commit, &by_path, &mut findings);
         trailer(commit, &added, &mut findings);
+        if ended {
+            let message = "it comes after the commit that ended the branch";
+            findings.push(Finding::on_commit(Code::NotLinear, &commit.id, message));
+        }
+        ended |= is_end(commit, leaves, &mut findings);
         for leaf in added {
             let early = leaf.at.duration_since(commit.committed_at);
             if leaf.at > commit.committed_at && early.unsigned_abs() > CLOCKS_DIFFER_MAX {
@@ -85,6 +90,18 @@ fn trailer(commit: &Commit, added: &[&Leaf], findings: &mut Vec<Finding>) {
     let told = told.map_or_else(|| "says nothing".to_owned(), |told| format!("says `{told}`"));
     let message = format!("it {told}, and adds {}-{} {}", expected.0, expected.1, expected.2);
     findings.push(Finding::on_commit(Code::WrongTrailer, &commit.id, message));
+}
+
+/// Whether a commit ends the branch of a year; it names the record that is the last one.
+fn is_end(commit: &Commit, leaves: &[Leaf], findings: &mut Vec<Finding>) -> bool {
+    let Some(told) = commit.trailer(TRAILER_LEDGER_END) else { return false };
+    let last = told.split_once(' ').and_then(|(sequence, hash)| Some((sequence.parse::<u64>().ok()?, hash)));
+    let is_so = |leaf: &Leaf| last == Some((leaf.sequence, leaf.hash.as_str()));
+    if !leaves.iter().any(is_so) {
+        let message = format!("it ends the branch with `{told}`, and there is no such record");
+        findings.push(Finding::on_commit(Code::WrongTrailer, &commit.id, message));
+    }
+    true
 }
 
 fn parse(text: &str) -> Option<(u64, u64, Digest)> {

@@ -12,6 +12,6 @@ mod recorded;
 mod rehearse;
 
 pub use limits::{LEFT_OUT, Quiet, quiet};
-pub use plot::{svg, word};
+pub use plot::{Panel, Picture, draw, svg, word};
 pub use recorded::{Recorded, Stretch, needs};
 pub use rehearse::{Look, Pretence, Rehearsal, Samples, rehearse, rehearse_each};

@@ -35,12 +35,75 @@ text{fill:#f0f6fc}.faint{fill:#9198a1}.paper{fill:#0d1117}.before{fill:#1b222b}.
 .sync{stroke:#9198a1}.degraded{stroke:#f85149}.healthy{stroke:#3fb950}.inconclusive{stroke:#d29922}}
 ";
 
+/// One SLO over time.
+#[derive(Clone, Debug)]
+pub struct Panel<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its limits, each with its words.
+    pub limits: Vec<(f64, &'static str)>,
+    /// What was read of each series, in the order of the times; none where there was no number.
+    pub lines: Vec<Vec<(Timestamp, Option<f64>)>>,
+}
+
+/// What all panels of a picture share.
+#[derive(Clone, Debug)]
+pub struct Picture<'a> {
+    /// The title.
+    pub title: &'a str,
+    /// One line below it.
+    pub reason: &'a str,
+    /// When the sync began.
+    pub sync: Timestamp,
+    /// When the verdict fell.
+    pub decided_at: Timestamp,
+    /// Its word: `healthy`, `degraded` or `inconclusive`.
+    pub verdict: &'a str,
+}
+
 /// Draws a rehearsal, with what came after its verdict.
 pub fn svg(policy: &Policy, rehearsal: &Rehearsal, after: &[Look]) -> String {
     let looks: Vec<&Look> = rehearsal.looks.iter().chain(after).collect();
-    let times = || looks.iter().map(|look| look.answer.at).chain([rehearsal.at, rehearsal.decided_at]);
-    let span = (times().min().unwrap_or(rehearsal.at), times().max().unwrap_or(rehearsal.at));
-    let height = HEAD + PANEL * f64::from(u32::try_from(policy.slos.len()).unwrap_or(u32::MAX));
+    let panels: Vec<Panel<'_>> = policy
+        .slos
+        .iter()
+        .map(|slo| {
+            let main = slo.main_part();
+            let of_slo = looks.iter().filter(|look| look.answer.slo == slo.name && look.answer.part == main);
+            Panel { name: &slo.name, limits: limits(slo), lines: lines(&of_slo.copied().collect::<Vec<_>>()) }
+        })
+        .collect();
+    let picture = Picture {
+        title: &title(policy, rehearsal),
+        reason: &rehearsal.reason(),
+        sync: rehearsal.at,
+        decided_at: rehearsal.decided_at,
+        verdict: word(&rehearsal.verdict),
+    };
+    draw(&picture, &panels)
+}
+
+/// What was read of each series; a time at which another one had a number is a gap.
+fn lines(looks: &[&Look]) -> Vec<Vec<(Timestamp, Option<f64>)>> {
+    let times: BTreeSet<Timestamp> = looks.iter().map(|look| look.answer.at).collect();
+    let mut lines: BTreeMap<&Labels, BTreeMap<Timestamp, f64>> = BTreeMap::new();
+    for look in looks {
+        let line = lines.entry(&look.answer.series).or_default();
+        if let Reading::Value(value) = look.answer.reading {
+            line.insert(look.answer.at, value);
+        }
+    }
+    let with_gaps =
+        |line: &BTreeMap<Timestamp, f64>| times.iter().map(|at| (*at, line.get(at).copied())).collect();
+    lines.values().map(with_gaps).collect()
+}
+
+/// Draws panels below each other.
+pub fn draw(picture: &Picture<'_>, panels: &[Panel<'_>]) -> String {
+    let of_panels = panels.iter().flat_map(|panel| panel.lines.iter().flatten()).map(|(at, _)| *at);
+    let times = || of_panels.clone().chain([picture.sync, picture.decided_at]);
+    let span = (times().min().unwrap_or(picture.sync), times().max().unwrap_or(picture.sync));
+    let height = HEAD + PANEL * f64::from(u32::try_from(panels.len()).unwrap_or(u32::MAX));
     let mut out = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title">
 <title id="title">{}</title>
@@ -48,16 +111,14 @@ pub fn svg(policy: &Policy, rehearsal: &Rehearsal, after: &[Look]) -> String {
 {STYLE}</style>
 <rect class="paper" width="{WIDTH}" height="{height}"/>
 "#,
-        escape(&title(policy, rehearsal))
+        escape(picture.title)
     );
-    text(&mut out, (LEFT, 24.0), "title", &title(policy, rehearsal));
-    text(&mut out, (LEFT, 44.0), "faint", &cut(&rehearsal.reason()));
-    for (i, slo) in policy.slos.iter().enumerate() {
+    text(&mut out, (LEFT, 24.0), "title", picture.title);
+    text(&mut out, (LEFT, 44.0), "faint", &cut(picture.reason));
+    for (i, panel) in panels.iter().enumerate() {
         let top = HEAD + PANEL * f64::from(u32::try_from(i).unwrap_or(u32::MAX));
         out.push_str(&format!("<g transform=\"translate(0 {top})\">\n"));
-        let main = slo.main_part();
-        let of_slo = looks.iter().filter(|look| look.answer.slo == slo.name && look.answer.part == main);
-        panel(&mut out, slo, rehearsal, span, &of_slo.copied().collect::<Vec<_>>());
+        draw_panel(&mut out, panel, picture, span);
         out.push_str("</g>\n");
     }
     out.push_str("</svg>\n");
@@ -132,15 +193,13 @@ impl Scale {
     }
 }
 
-fn panel(out: &mut String, slo: &Slo, rehearsal: &Rehearsal, span: (Timestamp, Timestamp), looks: &[&Look]) {
-    let limits = limits(slo);
-    let value = |look: &Look| match look.answer.reading {
-        Reading::Value(value) => Some(value),
-        Reading::Gap(_) => None,
-    };
-    let mut before: Vec<f64> = looks.iter().filter(|look| look.before).filter_map(|l| value(l)).collect();
+fn draw_panel(out: &mut String, panel: &Panel<'_>, picture: &Picture<'_>, span: (Timestamp, Timestamp)) {
+    let Panel { name, limits, lines } = panel;
+    let points = || lines.iter().flatten();
+    let mut before: Vec<f64> =
+        points().filter(|(at, _)| *at < picture.sync).filter_map(|(_, value)| *value).collect();
     before.sort_by(f64::total_cmp);
-    let values = || looks.iter().filter_map(|l| value(l)).chain(limits.iter().map(|(limit, _)| *limit));
+    let values = || points().filter_map(|(_, value)| *value).chain(limits.iter().map(|(limit, _)| *limit));
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     // A ratio near zero is read from zero; an availability near one is not.
     let low = if low > 0.0 && low < high / 2.0 { 0.0 } else { low };
@@ -148,8 +207,8 @@ fn panel(out: &mut String, slo: &Slo, rehearsal: &Rehearsal, span: (Timestamp, T
     let y = Scale { from: low, to: low + (high - low) * 1.08, start: BOTTOM, end: TOP };
     let x_of = |at: Timestamp| x.at(seconds(span.0, at));
 
-    let (sync, verdict) = (x_of(rehearsal.at), x_of(rehearsal.decided_at));
-    text(out, (LEFT, 20.0), "name", &slo.name);
+    let (sync, verdict) = (x_of(picture.sync), x_of(picture.decided_at));
+    text(out, (LEFT, 20.0), "name", name);
     rect(out, "before", (LEFT, TOP), (sync - LEFT, BOTTOM - TOP));
     rect(out, "frame", (LEFT, TOP), (RIGHT - LEFT, BOTTOM - TOP));
     for tick in [low, f64::midpoint(low, high), high] {
@@ -159,26 +218,20 @@ fn panel(out: &mut String, slo: &Slo, rehearsal: &Rehearsal, span: (Timestamp, T
         line(out, "baseline", (LEFT, y.at(*median)), (RIGHT, y.at(*median)));
         text(out, (RIGHT - 4.0, y.at(*median) - 4.0), "faint end", &format!("before: {}", number(*median)));
     }
-    for (limit, what) in &limits {
+    for (limit, what) in limits {
         line(out, "limit", (LEFT, y.at(*limit)), (RIGHT, y.at(*limit)));
         text(out, (LEFT + 4.0, y.at(*limit) - 4.0), "faint", &format!("{what} {}", number(*limit)));
     }
-    let times: BTreeSet<Timestamp> = looks.iter().map(|look| look.answer.at).collect();
-    let mut lines: BTreeMap<&Labels, BTreeMap<Timestamp, f64>> = BTreeMap::new();
-    for look in looks {
-        let line = lines.entry(&look.answer.series).or_default();
-        line.extend(value(look).map(|value| (look.answer.at, value)));
-    }
-    for line in lines.values() {
-        series(out, times.iter().map(|at| line.get(at).map(|value| (x_of(*at), y.at(*value)))));
+    for line in lines {
+        series(out, line.iter().map(|(at, value)| value.map(|value| (x_of(*at), y.at(value)))));
     }
     line(out, "sync", (sync, TOP), (sync, BOTTOM));
-    line(out, &format!("verdict {}", word(&rehearsal.verdict)), (verdict, TOP), (verdict, BOTTOM));
-    let from_sync = |at: Timestamp| format!("{} s", number(seconds(rehearsal.at, at)));
+    line(out, &format!("verdict {}", picture.verdict), (verdict, TOP), (verdict, BOTTOM));
+    let from_sync = |at: Timestamp| format!("{} s", number(seconds(picture.sync, at)));
     text(out, (LEFT, BOTTOM + 16.0), "faint", &from_sync(span.0));
     text(out, (sync, BOTTOM + 16.0), "faint middle", "sync");
     text(out, (RIGHT, BOTTOM + 16.0), "faint end", &from_sync(span.1));
-    let told = format!("{} {}", word(&rehearsal.verdict), from_sync(rehearsal.decided_at));
+    let told = format!("{} {}", picture.verdict, from_sync(picture.decided_at));
     text(out, (verdict, BOTTOM + 30.0), if verdict > RIGHT - 80.0 { "end" } else { "middle" }, &told);
 }
 

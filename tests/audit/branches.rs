@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use lastgood::record::ledger::{Head, Link, Record};
+use lastgood::act::git::ledger::{GitLedger, Reach};
+use lastgood::act::git::{Access, Identity};
+use lastgood::record::ledger::{Head, Ledger as _, Link, Record};
 use serde_json::json;
 
 use super::fixture::{chain, record, text, verify};
@@ -514,6 +517,44 @@ fn a_commit_by_another_openpgp_key_is_found() {
     drop(gpg(&["--version"]).and_then(|_| {
         Command::new("gpgconf").env("GNUPGHOME", home.path()).args(["--kill", "all"]).output()
     }));
+}
+
+#[test]
+fn what_the_daemon_writes_is_good_and_nothing_may_follow_the_end_of_a_year() {
+    let world = World::new();
+    world.change("shop/values.yaml", "replicas: 3\n");
+    let copy = tempfile::tempdir().unwrap();
+    let access = Access::new(&world.file_url());
+    let reach: Box<Reach> = Box::new(move || {
+        let (name, email) = ("lastgood".to_owned(), "lastgood@example.org".to_owned());
+        Ok((access.clone(), Identity { name, email, signer: None }))
+    });
+    // A cluster's name that no branch can have.
+    let cluster = "arn:aws:eks:eu:1:cluster/a";
+    let timeout = Duration::from_secs(60);
+    let ledger = GitLedger::new(copy.path(), &world.file_url(), cluster, timeout, reach).unwrap();
+    let of = |id: &str, days: i64| {
+        let record = record(id, -days * 86_400, "Healthy", "all is well");
+        Record { cluster: cluster.into(), ..record }
+    };
+    ledger.append(&[of("a", 60), of("b", 59)]).unwrap();
+    ledger.append(&[of("c", 58)]).unwrap();
+    let repo = ["--repo", text(&world.bare)];
+    assert_eq!(verify(&repo), (Some(0), Vec::new()));
+    ledger.append(&[of("d", 2), of("e", 1)]).unwrap();
+    let (code, out, _) = super::fixture::audit(&[&["verify"], repo.as_slice()].concat());
+    assert!(code == Some(0) && out.contains("6 records of cluster arn:aws:eks:eu:1:cluster/a\n"), "{out}");
+
+    let old = "lastgood/ledger/arn%3Aaws%3Aeks%3Aeu%3A1%3Acluster%2Fa/2025";
+    let tree = git(&world.bare, &["rev-parse", &format!("{old}^{{tree}}")]);
+    let more = git(&world.bare, &["commit-tree", "-m", "one more", "-p", old, &tree]);
+    git(&world.bare, &["update-ref", &format!("refs/heads/{old}"), &more]);
+    let (code, found) = verify(&repo);
+    assert!(code == Some(1) && found.len() == 1, "{found:?}");
+    assert!(
+        found[0].contains("not-linear") && found[0].ends_with("the commit that ended the branch"),
+        "{found:?}"
+    );
 }
 
 /// A key of `ssh-keygen`, and the settings by which git signs with it.

@@ -6,6 +6,7 @@ use crate::check;
 use crate::ledger::{audit, folder, records, text};
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "the page in one piece")]
 fn the_page_shows_what_the_command_prints() {
     let ledger = folder(&records());
     let run = |args: &[&str]| {
@@ -14,6 +15,9 @@ fn the_page_shows_what_the_command_prints() {
     };
     let (_, list) = run(&["list", "--from", "2026-02-01T00:00:00Z"]);
     let (_, show) = run(&["show", "f-recovered"]);
+    let (_, cef) = run(&["export", "--format", "cef", "--reason", "Recovered"]);
+    let (_, csv) = run(&["export", "--format", "csv", "--reason", "Recovered"]);
+    let csv = csv.replace('\r', "");
     let (code, good) = run(&["verify"]);
     assert_eq!(code, Some(0), "{good}");
     let file = ledger.path().join("2026/01/31/b-degraded.json");
@@ -28,7 +32,7 @@ fn the_page_shows_what_the_command_prints() {
 
 # Is the ledger true?
 
-A ledger is a chain of records: one file each, in the canonical JSON of RFC 8785, with the SHA-256 of the file before it. It lies in a folder, or on
+A [ledger](ledger.md) is a chain of records: one file each, in the canonical JSON of RFC 8785, with the SHA-256 of the file before it. It lies in a folder, or on
 the branches `lastgood/ledger/CLUSTER/YEAR` of a repository, whose commits only ever add files. The branches on which lastgood reverts name records by
 their hash, and records name commits: each vouches for the other.
 
@@ -61,8 +65,8 @@ What is checked:
 - **Each file**: it is a record, in the very bytes that lastgood writes, and lies where its id and day say.
 - **The chain of each cluster**: numbers without a gap, each file with the hash of the one before, no id twice, no record of another cluster.
 - **Times**: the records of one application are in the order of their times, give or take a minute for the clocks of two nodes; a commit is no more than a minute older than the
-  records that it adds. Over applications there is no order: a record waits in its application's state until it is written, and two daemons write in turns.
-- **The ledger's commits** (with `--repo`): they are one line, add records and nothing else, and their trailer `Lastgood-Ledger` says which.
+  records that it adds. Over applications, and for what is about the daemons themselves, there is no order: a record waits in its application's state until it is written, and two daemons write in turns.
+- **The ledger's commits** (with `--repo`): they are one line, add records and nothing else, and their trailer `Lastgood-Ledger` says which; nothing follows the one that ends a year.
 - **The commits that records name**: each bad commit, culprit and revert is there, by the author, with the subject and of the time that the record says; the revert is
   on its branch, changes the files that the record says and no others, has one parent and the trailers of this rollback.
 - **The reverts on the branches**: each commit with the trailers of a daemon whose ledger is read is in a record, and its `Lastgood-Record` is the hash of the record of
@@ -93,6 +97,33 @@ $ lastgood audit verify --ledger ledger --remembered 'test 6 sha256:…'
 
 Run it by a schedule, outside the reach of those who can push to the ledger, with `--remember FILE`: it reads the heads of the last time from the file, checks that the chain
 still contains them, and writes the new ones if nothing is wrong.
+
+## For other tools
+
+`lastgood audit export --format FORM` prints one line for each record, of the same selection as `list`. What goes out is what the ledger holds, without the inputs of decisions
+(`--inputs` adds them to `jsonl`); a text cannot begin a field or a line of its own.
+
+| form | what |
+|---|---|
+| `jsonl` | one JSON object: `sequence`, `hash` of the file, and the whole `record` |
+| `csv` | what every record has, by RFC 4180; a cell that a spreadsheet would take for a formula begins with `'` |
+| `cef` | ArcSight's Common Event Format 0, without a syslog prefix; severity 6 for what a person should see, else 2 |
+| `ocsf` | Open Cybersecurity Schema Framework 1.3.0, class Application Lifecycle (6002): activity Update (8) for `RevertPushed` and `RevertLive`, else Other (99) by the name of the reason; severity Medium or Informational; `metadata.uid` is the record's id, `metadata.correlation_uid` the rollback; the rest is `unmapped` |
+
+```console
+$ lastgood audit export --ledger ledger --reason Recovered --format cef
+{cef}$ lastgood audit export --ledger ledger --reason Recovered --format csv
+{csv}```
+
+## For auditors
+
+```console
+$ lastgood audit report --ledger ledger --from 2026-01-01T00:00:00Z --to 2026-04-01T00:00:00Z --output report.html
+```
+
+It writes one page of HTML, without scripts and without anything from elsewhere: whether the chains are whole and their heads, a table of all rollbacks, and for each its records, the
+commits that were undone and by whom, what each decision was taken from with the values as a picture, Argo CD's operations, and the policy. Then what was decided without a
+rollback. It prints well. It says of the chain what `verify --chain-only` says; commits and signatures are for `verify`.
 
 ## What a finding means
 

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::select::{Found, Selection};
+use super::select::Selection;
 use super::source::Where;
+use crate::audit::Placed;
 use crate::policy::mistake::printable;
 
 /// Arguments of `lastgood audit list`.
@@ -34,7 +35,7 @@ enum Form {
 impl List {
     /// Prints a line for each record.
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let (found, unread) = self.selection.read(&self.place.open()?)?;
+        let (found, unread) = self.selection.read(&self.place.open()?, false)?;
         for one in &found {
             match self.output {
                 Form::Text => text(one, out)?,
@@ -59,30 +60,22 @@ pub(super) fn warn_of(unread: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// The application's short name, or the daemon.
-pub(super) fn about(found: &Found) -> String {
-    found
-        .record
-        .application
-        .as_ref()
-        .map_or_else(|| "-".to_owned(), |app| format!("{}/{}", app.namespace, app.name))
-}
-
-fn text(found: &Found, out: &mut dyn Write) -> io::Result<()> {
+fn text(found: &Placed, out: &mut dyn Write) -> io::Result<()> {
     let record = &found.record;
-    let line =
-        format!("{:.3} {} {} {} {}", record.at, record.id, record.reason, about(found), record.sentence);
+    let application = found.application();
+    let about = if application.is_empty() { "-" } else { &application };
+    let line = format!("{:.3} {} {} {} {}", record.at, record.id, record.reason, about, record.sentence);
     writeln!(out, "{}", printable(&line))
 }
 
-fn json(found: &Found, out: &mut dyn Write) -> io::Result<()> {
+fn json(found: &Placed, out: &mut dyn Write) -> io::Result<()> {
     let record = &found.record;
     let line = json!({
         "sequence": found.sequence,
         "id": record.id,
         "at": record.at,
         "reason": record.reason,
-        "application": record.application.as_ref().map(|_| about(found)),
+        "application": record.application.as_ref().map(|_| found.application()),
         "rollback": record.rollback,
         "warning": record.warning,
         "sentence": record.sentence,

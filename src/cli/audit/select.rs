@@ -5,17 +5,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::replay::time;
 use super::source::Source;
-use crate::record::ledger::{Link, Record, path_of};
+use crate::audit::Placed;
+use crate::record::ledger::{Digest, Link, Record, path_of};
 
 /// Which records are meant; without any of it all.
 #[derive(Args, Debug)]
 pub(super) struct Selection {
     /// The first time: RFC 3339 or Unix seconds.
     #[arg(long, value_name = "TIME", value_parser = time)]
-    from: Option<Timestamp>,
+    pub(super) from: Option<Timestamp>,
     /// The time before which they end: RFC 3339 or Unix seconds.
     #[arg(long, value_name = "TIME", value_parser = time)]
-    to: Option<Timestamp>,
+    pub(super) to: Option<Timestamp>,
     /// The application, as `NAME` or `NAMESPACE/NAME`.
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
@@ -27,21 +28,25 @@ pub(super) struct Selection {
     rollback: Option<String>,
 }
 
-/// A record and its place in the chain.
-pub(super) struct Found {
-    pub(super) sequence: u64,
-    pub(super) record: Record,
-}
-
 impl Selection {
     /// Reads the records that are meant, in the chain's order, and the paths of files that are none.
-    pub(super) fn read(&self, source: &Source) -> anyhow::Result<(Vec<Found>, Vec<String>)> {
+    ///
+    /// What decisions were taken from is most of a record, and is left out unless it is asked for.
+    pub(super) fn read(
+        &self,
+        source: &Source,
+        with_inputs: bool,
+    ) -> anyhow::Result<(Vec<Placed>, Vec<String>)> {
         let read = source.each(
             |path| self.may_hold(path),
             |file, bytes| {
                 let link = Link::read(bytes).map_err(|_| file.path.clone())?;
-                let record = link.record().map_err(|_| file.path.clone())?;
-                Ok(self.takes(&record).then_some(Found { sequence: link.sequence, record }))
+                let mut record = link.record().map_err(|_| file.path.clone())?;
+                if !with_inputs {
+                    record.inputs = None;
+                }
+                let placed = |record| Placed { sequence: link.sequence, hash: Digest::of(bytes), record };
+                Ok(self.takes(&record).then(|| placed(record)))
             },
         )?;
         let (mut found, mut unread) = (Vec::new(), Vec::new());

@@ -81,10 +81,10 @@ impl Where {
         for (name, tip) in repo.branches(prefix)? {
             let below = name.strip_prefix(prefix).unwrap_or_default().trim_start_matches('/');
             let Some((cluster, _)) = below.rsplit_once('/') else { continue };
-            if self.cluster.as_ref().is_some_and(|wanted| wanted != cluster) {
+            let cluster = decoded(cluster);
+            if self.cluster.as_ref().is_some_and(|wanted| *wanted != cluster) {
                 continue;
             }
-            let cluster = cluster.to_owned();
             for (path, blob) in repo.files(tip)? {
                 // A branch may go on from the one of the year before.
                 if is_record(&path) && known.insert((cluster.clone(), path.clone(), blob)) {
@@ -101,6 +101,19 @@ impl Where {
         let dir = fetched.dir.clone();
         Ok(Source { place: redact(url), dir, files, branches, _fetched: Some(fetched) })
     }
+}
+
+/// The name of a cluster from the one of its branch, which is written as a URL would where Git does not take it.
+fn decoded(name: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), name);
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.extend(byte);
+        rest = after.get(2..).filter(|_| byte.is_some()).unwrap_or(after);
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A repository on this disk.

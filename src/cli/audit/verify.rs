@@ -1,6 +1,5 @@
 //! `lastgood audit verify`: is the ledger what it was when it was written?
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,12 +10,13 @@ use jiff::Timestamp;
 
 use super::super::access;
 use super::super::replay::time;
+use super::chains;
 use super::commits::Look;
 use super::output::{Form, Outcome};
 use super::source::{Source, Where};
 use crate::act::git::Trusted;
 use crate::act::git::inspect::Inspected;
-use crate::audit::{Finding, Leaf, chain, history, reverts};
+use crate::audit::{Leaf, chain, history, reverts};
 use crate::record::ledger::{Digest, Head};
 
 /// Exit code for a ledger with findings.
@@ -66,9 +66,6 @@ struct Known {
     cluster: String,
     head: Head,
 }
-
-/// The branch that a file is from, its place in the chain, and what is wrong with it by itself.
-type FileRead = (usize, (Option<Leaf>, Vec<Finding>));
 
 impl Verify {
     /// Prints a line for each finding and a summary. The exit code is 0 if there are none, 1 if there are, and 2 when it is
@@ -120,31 +117,16 @@ impl Verify {
         known: &[Known],
         trusted: Option<&Trusted>,
     ) -> anyhow::Result<(Outcome, Vec<Leaf>)> {
-        let read = source.each(|_| true, |file, bytes| (file.branch, Leaf::read(&file.path, bytes)))?;
-        let mut by_cluster: BTreeMap<String, (Vec<Leaf>, Vec<Finding>)> = BTreeMap::new();
-        let of_folder =
-            if source.branches.is_empty() { Some(self.cluster_of_folder(source, &read)?) } else { None };
-        for branch in &source.branches {
-            by_cluster.entry(branch.cluster.clone()).or_default();
-        }
-        for (branch, (leaf, mut found)) in read {
-            let of_branch = || source.branches.get(branch).map(|branch| branch.cluster.clone());
-            let Some(cluster) = of_folder.clone().or_else(of_branch) else { continue };
-            let (leaves, findings) = by_cluster.entry(cluster).or_default();
-            leaves.extend(leaf);
-            findings.append(&mut found);
-        }
-        let repo = if source.branches.is_empty() { None } else { Some(Inspected::open(&source.dir)?) };
+        let repo = (!source.branches.is_empty()).then(|| Inspected::open(&source.dir)).transpose()?;
         let (mut chains, mut all) = (Vec::new(), Vec::new());
-        for (cluster, (mut leaves, mut findings)) in by_cluster {
-            let heads = known.iter().filter(|known| known.cluster == cluster).map(|known| known.head.clone());
-            let mut chain = chain::check(&cluster, &mut leaves, self.since, &heads.collect::<Vec<_>>());
-            findings.append(&mut chain.findings);
-            for branch in source.branches.iter().filter(|branch| branch.cluster == cluster) {
+        for cluster in chains::read(source, self.place.cluster.as_deref())? {
+            let name = cluster.name.clone();
+            let heads = known.iter().filter(|known| known.cluster == name).map(|known| known.head.clone());
+            let (mut chain, mut leaves) = cluster.check(self.since, &heads.collect::<Vec<_>>());
+            for branch in source.branches.iter().filter(|branch| branch.cluster == name) {
                 let Some(repo) = &repo else { continue };
-                findings.append(&mut history::check(&repo.history(branch.tip, trusted)?, &leaves));
+                chain.findings.append(&mut history::check(&repo.history(branch.tip, trusted)?, &leaves));
             }
-            chain.findings = findings;
             chains.push(chain);
             all.append(&mut leaves);
         }
@@ -160,16 +142,6 @@ impl Verify {
         }
         let place = source.place().to_owned();
         Ok((Outcome { place, chains, compared: None, commits: Vec::new(), unchecked: Vec::new() }, all))
-    }
-
-    /// The cluster whose ledger a folder is: the one that was named, else that of the first record.
-    fn cluster_of_folder(&self, source: &Source, read: &[FileRead]) -> anyhow::Result<String> {
-        let leaves = read.iter().filter_map(|(_, (leaf, _))| leaf.as_ref());
-        match (&self.place.cluster, leaves.min_by_key(|leaf| leaf.sequence)) {
-            (Some(cluster), _) => Ok(cluster.clone()),
-            (None, Some(first)) => Ok(first.cluster.clone()),
-            (None, None) => bail!("{} holds no record that can be read", source.place()),
-        }
     }
 
     /// Compares the records with the commits that they name, and the reverts on the branches with their records.
