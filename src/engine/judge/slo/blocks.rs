@@ -50,6 +50,11 @@ impl Cut {
         self.length
     }
 
+    /// How far each sample looks back, in milliseconds.
+    pub fn window(self) -> i64 {
+        self.window
+    }
+
     /// The time from a sample to the next, in milliseconds.
     pub fn spacing(self) -> i64 {
         self.spacing

@@ -2,7 +2,7 @@
 //!
 //! Three tests share the level. The rank test finds small regressions once there is enough evidence, and assumes only that
 //! blocks of an innocent change could have come in any order. The other two find big breaks in a few measurements: they ask
-//! how rare values so far beyond those before would be, if the tail is as heavy as Student's t with three degrees of freedom.
+//! how rare values so far beyond those before would be, if the tail is as heavy as Student's t with four degrees of freedom.
 //! Each looks once for each block, and `stats::spending` shares its level out among its looks.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{self, Cut, Point, factor};
 use crate::engine::judge::stats::rank::{least_chance, ranks, shift};
-use crate::engine::judge::stats::spending::level_of;
+use crate::engine::judge::stats::spending::{even_level_of, level_of};
 use crate::engine::judge::stats::{correlation, median, real, sorted};
 use crate::engine::policy::{Comparison, Worse};
 
@@ -35,9 +35,12 @@ const RANK_SHARE: f64 = 0.5;
 /// Blocks that the test of complete separation takes at most.
 const SEPARATE: usize = 3;
 
-/// How fast the chance of a deviation falls with its size: by its third power, as for Student's t with three degrees of freedom,
+/// How fast the chance of a deviation falls with its size: by its fourth power, as for Student's t with four degrees of freedom,
 /// which is heavier than what latencies show once they are aggregated over a window.
-const TAIL_INDEX: i32 = 3;
+const TAIL_INDEX: i32 = 4;
+
+/// The share of the baseline that lies below an unusual value.
+const USUAL: (usize, usize) = (19, 20);
 
 /// Chances above this are no sign of a change, where the test could have shown one.
 const UNREMARKABLE: f64 = 0.05;
@@ -222,13 +225,13 @@ impl Case<'_> {
         let shift = shift(before, newest)?;
         let mut test = Test { shift, chance: 1.0, level: 0.0, values: newest.len() };
         // Looks at which not even the clearest break could convict would only spend.
-        let first = (2..=most).find(|m| least_chance(before.len(), *m) <= level_of(1, level));
+        let first = (2..=most).find(|m| least_chance(before.len(), *m) <= even_level_of(1, level));
         let Some(look) =
             first.and_then(|first| (after.len() + 1).checked_sub(first)).filter(|look| *look > 0)
         else {
             return Some(test);
         };
-        test.level = level_of(u32::try_from(look).unwrap_or(u32::MAX), level);
+        test.level = even_level_of(u32::try_from(look).unwrap_or(u32::MAX), level);
         // Nearly always it does not matter, and then nothing is computed.
         if matters(shift) {
             test.chance = ranks(before, newest).greater();
@@ -252,7 +255,8 @@ impl Case<'_> {
         let look = after.len().checked_sub(1).filter(|look| *look > 0)?;
         let newest = after.get(after.len().saturating_sub(SEPARATE.min(before.len() / STRETCHES))..)?;
         let greatest = before.iter().copied().max_by(f64::total_cmp)? - middle;
-        let mildest = newest.iter().copied().min_by(f64::total_cmp)? - middle;
+        let later_half = after.get(after.len() / 2..).unwrap_or_default();
+        let mildest = newest.iter().chain(later_half).copied().min_by(f64::total_cmp)? - middle;
         if newest.len() < 2 || greatest <= 0.0 || mildest <= greatest {
             return None;
         }
@@ -269,7 +273,8 @@ impl Case<'_> {
     fn tail(&self, points: &[Point], middle: f64) -> Option<Test> {
         let values = &self.before.ascending;
         let independent = self.before.blocks.len();
-        if independent < FEWEST {
+        // One is enough: of a baseline that drifts as a whole, how far it went in its time is known.
+        if independent == 0 {
             return None;
         }
         // By I. Weissman, Journal of the American Statistical Association 73 (1978), 812-815: from an order statistic
@@ -281,7 +286,10 @@ impl Case<'_> {
         let (share, anchor) = anchors.into_iter().find(|(_, anchor)| *anchor > 0.0)?;
         let greatest = values.last()? - middle;
         let (look, from) = looks(points, self.baseline.unit)?;
-        let taken = points.get(from..)?;
+        // The time that the points are of begins a window before the first.
+        let began = points.first()?.at.saturating_sub(self.baseline.unit.window());
+        let half = began.midpoint(points.last()?.at);
+        let taken = points.get(from.min(points.partition_point(|point| point.at < half))..)?;
         let mildest = taken.iter().map(|point| point.value - middle).min_by(f64::total_cmp)?;
         let chance = if mildest > greatest { share * (anchor / mildest).powi(TAIL_INDEX) } else { 1.0 };
         Some(Test { shift: mildest, chance, level: self.tail_level(look), values: taken.len() })
@@ -293,7 +301,11 @@ impl Case<'_> {
 
     /// What speaks against convicting, though the values are worse.
     fn objection(&self, middle: f64, need: f64, seen: f64, newest: &[f64]) -> Option<Finding> {
-        if self.before.last.is_some_and(|last| last - middle >= seen / 2.0) {
+        // Noise may reach half as far; what the last values say counts where they were unusual themselves.
+        let values = &self.before.ascending;
+        let unusual =
+            |last: f64| values.partition_point(|value| *value < last) * USUAL.1 >= values.len() * USUAL.0;
+        if self.before.last.is_some_and(|last| last - middle >= seen / 2.0 && unusual(last)) {
             return Some(Finding::Objection("began to get worse before the sync"));
         }
         for reference in self.references {

@@ -123,8 +123,10 @@ fn correlation_time_of_an_autoregression_is_known() {
 
 #[test]
 fn all_looks_together_spend_the_level() {
-    let spent: f64 = (1..=1_000_000).map(|look| spending::level_of(look, 0.001)).sum();
-    assert!(spent < 0.001 && spent > 0.000_999, "{spent}");
+    for level_of in [spending::level_of, spending::even_level_of] {
+        let spent: f64 = (1..=1_000_000).map(|look| level_of(look, 0.001)).sum();
+        assert!(spent < 0.001 && spent > 0.000_999, "{spent}");
+    }
 }
 
 fn samples() -> impl Strategy<Value = (Vec<f64>, Vec<f64>)> {

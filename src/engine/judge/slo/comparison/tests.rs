@@ -92,6 +92,26 @@ fn a_slow_leak_is_called_once_it_matters() {
     assert!(told(|t| 1.0 + t.max(0.0) / 300.0).contains("times after"));
 }
 
+#[test]
+fn a_rupture_of_what_drifts_is_called() {
+    let drifts = |t: f64| (t / 3600.0).exp();
+    assert_eq!(told(drifts), "open: it may be worse, and may be chance");
+    assert_eq!(told(|t| drifts(t) * if t > 0.0 { 8.0 } else { 1.0 }), "11.9 times after 180 s");
+}
+
+#[test]
+fn what_begins_late_must_last_as_long() {
+    assert_eq!(told(|t| if t > 360.0 && t < 510.0 { 4.0 } else { 1.0 }), "passes");
+    assert_eq!(told(|t| if t > 300.0 { 4.0 } else { 1.0 }), "2.5 times after 450 s");
+}
+
+#[test]
+fn a_usual_value_before_the_sync_is_no_beginning() {
+    // Just before the sync it is as high as it is now and then.
+    let before = |t: f64| if t.rem_euclid(600.0) > 510.0 { 1.3 } else { 1.0 };
+    assert_eq!(told(|t| if t > 0.0 { 1.5 } else { before(t) }), "1.4 times after 330 s");
+}
+
 fn finding(before: &[f64], after: &[f64], worse: Worse) -> (i64, Finding) {
     let begin = 1 - i64::try_from(before.len()).unwrap();
     let points = |values: &[f64], from: i64| -> Vec<Point> {
