@@ -14,14 +14,17 @@ use lastgood::engine::judge::stats::special::normal_quantile_of_tail;
 use lastgood::engine::judge::stats::{median, sorted};
 use lastgood::engine::policy::{BurnRate, Comparison, Windows, Worse};
 
-use crate::trace::{AFTER, BEFORE, SCRAPE, Trace, WINDOW};
+use crate::family::Family;
+use crate::trace::{AFTER, BEFORE, STEP, Trace};
 
-type Rule = fn(&Trace) -> Option<i64>;
+/// A rule of the field, with its name.
+type Rule = (&'static str, fn(&Trace) -> Option<i64>);
 
-pub const RULES: [(&str, Rule); 12] = [
-    ("lastgood", lastgood),
-    ("lastgood, preset `http`", preset),
-    ("lastgood, preset `http` with limits", preset_limits),
+/// What our presets come to.
+pub const PRESETS: [Rule; 2] =
+    [("lastgood, preset `http`", preset), ("lastgood, preset `http` with limits", preset_limits)];
+
+pub const RIVALS: [Rule; 9] = [
     ("Argo Rollouts, failureLimit 0, each minute", |trace| strikes(trace, 60, 1, false)),
     ("Argo Rollouts, failureLimit 3, each minute", |trace| strikes(trace, 60, 4, false)),
     ("Argo Rollouts, failureLimit 3, each 5 min", |trace| strikes(trace, 300, 4, false)),
@@ -33,8 +36,32 @@ pub const RULES: [(&str, Rule); 12] = [
     ("Kayenta, once after 15 min", |trace| kayenta(trace, AFTER)),
 ];
 
+/// What our policy states.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// `falseRollbackRate`.
+    pub rate: f64,
+    /// `tolerance` of both comparisons.
+    pub tolerance: f64,
+    /// `minimumChange` of the latency, in seconds.
+    pub slower: f64,
+    /// `minimumChange` of the share of errors.
+    pub failing: f64,
+    /// Of the burn rate: seconds of the long window, and how many times faster than the objective allows.
+    pub windows: &'static [(u64, f64)],
+}
+
+impl Policy {
+    /// Whether a regression is as great as the policy says that it matters.
+    pub fn concerns(&self, trace: &Trace) -> bool {
+        let beyond = |(share, change): (f64, f64), least: f64| share >= self.tolerance && change >= least;
+        beyond(trace.slower, self.slower) || beyond(trace.failing, self.failing)
+    }
+}
+
 const RATIO_MAX: f64 = 0.01;
 const LATENCY_TIMES: f64 = 1.5;
+const LATENCY_MORE: f64 = 0.01;
 
 fn values(from: i64, to: i64, step: i64, value: impl Fn(i64) -> Option<f64>) -> Vec<f64> {
     (from..=to).step_by(step as usize).filter_map(value).collect()
@@ -43,7 +70,7 @@ fn values(from: i64, to: i64, step: i64, value: impl Fn(i64) -> Option<f64>) -> 
 /// Points of a measure at each scrape.
 fn points(from: i64, to: i64, value: &dyn Fn(i64) -> Option<f64>) -> Vec<Point> {
     let point = |t: i64| value(t).map(|value| Point { at: t * 1000, value });
-    (from..=to).step_by(SCRAPE as usize).filter_map(point).collect()
+    (from..=to).step_by(STEP as usize).filter_map(point).collect()
 }
 
 /// Ticks fall anywhere between two scrapes.
@@ -51,21 +78,22 @@ const LATE: i64 = 7;
 
 /// When the first of our rules convicts; asked at each tick with how far the trace is known.
 fn first(rules: &[&dyn Fn(i64) -> bool]) -> Option<i64> {
-    (LATE..=AFTER).step_by(SCRAPE as usize).find(|t| rules.iter().any(|fails| fails(*t)))
+    (LATE..=AFTER).step_by(STEP as usize).find(|t| rules.iter().any(|fails| fails(*t)))
 }
 
 /// A measure compared with the hour before: it must rise by this share and by this much.
 fn compared(
     value: &dyn Fn(i64) -> Option<f64>,
+    window: i64,
     tolerance: f64,
     change: f64,
     level: f64,
 ) -> impl Fn(i64) -> bool + '_ {
     let (window, interval) =
-        (Duration::from_secs(WINDOW.unsigned_abs()), Duration::from_secs(SCRAPE.unsigned_abs()));
+        (Duration::from_secs(window.unsigned_abs()), Duration::from_secs(STEP.unsigned_abs()));
     let rule =
         Comparison { worse: Worse::Increase, tolerance, minimum_change: Some(change), also: Vec::new() };
-    let baseline = Baseline::new(&points(-BEFORE + LATE, LATE - SCRAPE, value), window, interval);
+    let baseline = Baseline::new(&points(-BEFORE + LATE, LATE - STEP, value), window, interval);
     let after = points(LATE, AFTER, value);
     move |t| {
         let until = after.partition_point(|point| point.at <= t * 1000);
@@ -74,15 +102,17 @@ fn compared(
     }
 }
 
-/// An error budget that is used up 14.4 times too fast within 5 minutes and 1, with 5 failed requests at least.
-fn burning(trace: &Trace, budget: f64, level: f64) -> impl Fn(i64) -> bool {
-    let pair = Windows { long: Duration::from_secs(300), short: Duration::from_secs(60), factor: 14.4 };
-    let rule = BurnRate { budget, events: None, minimum_errors: 5, windows: vec![pair] };
+/// An error budget of 0.1 % that is used up too fast within these seconds and the queries' window, with 5 failed requests at
+/// least.
+fn burning(trace: &Trace, (long, factor): (u64, f64), level: f64) -> impl Fn(i64) -> bool {
+    let (long, short) = (Duration::from_secs(long), Duration::from_secs(trace.window.unsigned_abs()));
+    let pair = Windows { long, short, factor };
+    let rule = BurnRate { budget: 0.001, events: None, minimum_errors: 5, windows: vec![pair] };
     let rounds = |from: i64, to: i64| -> Vec<Round> {
         let round = |t: i64| Some(Round { at: t * 1000, ratio: trace.errors(t)?, events: trace.requests(t) });
-        (from..=to).step_by(SCRAPE as usize).filter_map(round).collect()
+        (from..=to).step_by(STEP as usize).filter_map(round).collect()
     };
-    let (past, now) = (rounds(-BEFORE + LATE, LATE - SCRAPE), rounds(LATE, AFTER));
+    let (past, now) = (rounds(-BEFORE + LATE, LATE - STEP), rounds(LATE, AFTER));
     move |t| {
         let seen = now.partition_point(|round| round.at <= t * 1000);
         let from = SETTLE.as_millis() as i64;
@@ -90,18 +120,15 @@ fn burning(trace: &Trace, budget: f64, level: f64) -> impl Fn(i64) -> bool {
     }
 }
 
-/// Ours: the latency and the errors compared with the hour before, and the errors' burn rate; false rollback rate 0.1 %.
-///
-/// The latency must rise by a quarter and by 10 ms, the errors by a quarter and by half a percent; objective 99.9 %, 14.4
-/// times as fast within 5 minutes and 1. Measured each 15 seconds.
-fn lastgood(trace: &Trace) -> Option<i64> {
-    let level = 0.001 / 3.0;
+/// Ours: the latency and the errors compared with the hour before, and the errors' burn rate, measured each 15 seconds.
+pub fn lastgood(trace: &Trace, policy: Policy) -> Option<i64> {
+    // As `slo::level` shares it out.
+    let level = policy.rate / (2 + policy.windows.len()) as f64;
     let (latency, errors) = (|t| trace.latency(0.95, t), |t| trace.errors(t));
-    first(&[
-        &compared(&latency, 0.25, 0.01, level),
-        &compared(&errors, 0.25, 0.005, level),
-        &burning(trace, 0.001, level),
-    ])
+    let slow = compared(&latency, trace.window, policy.tolerance, policy.slower, level);
+    let failing = compared(&errors, trace.window, policy.tolerance, policy.failing, level);
+    let burns: Vec<_> = policy.windows.iter().map(|pair| burning(trace, *pair, level)).collect();
+    first(&[&slow, &failing, &|t| burns.iter().any(|burns| burns(t))])
 }
 
 /// Ours, as the preset `http` is by default with `compareLatency`: an objective of 99.9 %, and a 95th percentile that rises
@@ -109,7 +136,7 @@ fn lastgood(trace: &Trace) -> Option<i64> {
 fn preset(trace: &Trace) -> Option<i64> {
     let level = 0.001 / 2.0;
     let latency = |t| trace.latency(0.95, t);
-    first(&[&burning(trace, 0.001, level), &compared(&latency, 0.5, 0.05, level)])
+    first(&[&burning(trace, (300, 14.4), level), &compared(&latency, trace.window, 0.5, 0.05, level)])
 }
 
 /// Ours, as the preset `http` is with `maxErrors: 0.05` and a `maxLatency` of half more than the hour's usual: 3 of 5
@@ -119,10 +146,10 @@ fn preset_limits(trace: &Trace) -> Option<i64> {
     let usual = median(&sorted(values(-BEFORE, 0, 60, latency))).unwrap_or(f64::INFINITY);
     let counted = |value: &dyn Fn(i64) -> Option<f64>, max: f64, failures: usize, of: i64| {
         let bad = |t: i64| value(t).is_some_and(|value| value > max);
-        let before = (1..=of).find_map(|k| value(LATE - k * SCRAPE));
+        let before = (1..=of).find_map(|k| value(LATE - k * STEP));
         let innocent = before.is_none_or(|value| value > max);
-        (LATE..=AFTER).step_by(SCRAPE as usize).find(|t| {
-            let latest = (0..of).map(|k| t - k * SCRAPE).filter(|t| *t >= LATE);
+        (LATE..=AFTER).step_by(STEP as usize).find(|t| {
+            let latest = (0..of).map(|k| t - k * STEP).filter(|t| *t >= LATE);
             !innocent && latest.filter(|t| bad(*t)).count() >= failures
         })
     };
@@ -142,7 +169,8 @@ fn strikes(trace: &Trace, interval: i64, needed: usize, missing_fails: bool) -> 
     (interval..=AFTER)
         .step_by(interval as usize)
         .filter(|t| {
-            let slow = trace.latency(0.95, *t).zip(usual).map(|(now, usual)| now > LATENCY_TIMES * usual);
+            let slow = trace.latency(0.95, *t).zip(usual);
+            let slow = slow.map(|(now, usual)| now > (LATENCY_TIMES * usual).max(usual + LATENCY_MORE));
             let failing = trace.errors(*t).map(|ratio| ratio > RATIO_MAX);
             slow.unwrap_or(missing_fails) || failing.unwrap_or(missing_fails)
         })
@@ -158,8 +186,8 @@ fn pipecd(trace: &Trace) -> Option<i64> {
     let mut failures = [0, 0];
     (300..=AFTER).step_by(300).find(|end| {
         metrics.iter().zip(&mut failures).any(|(metric, failures)| {
-            let now = values(end - 300 + SCRAPE, *end, SCRAPE, metric);
-            let before = values(end - 1200 + SCRAPE, end - 900, SCRAPE, metric);
+            let now = values(end - 300 + STEP, *end, STEP, metric);
+            let before = values(end - 1200 + STEP, end - 900, STEP, metric);
             let differs = !now.is_empty() && !before.is_empty() && ranks(&before, &now).two_sided() < 0.05;
             *failures += usize::from(differs);
             *failures > 1
@@ -190,18 +218,17 @@ fn kayenta(trace: &Trace, interval: i64) -> Option<i64> {
 
 /// How long one tick takes for so many signals with an hour before and five minutes since the sync: a comparison each, the
 /// baseline being prepared.
-pub fn tick(traces: &[Trace], signals: usize) -> Duration {
+pub fn tick(signals: usize) -> Duration {
+    let traces: Vec<_> = (0..100).map(|number| Trace::generate(Family::Usual, number)).collect();
     let rule = Comparison { worse: Worse::Increase, tolerance: 0.25, minimum_change: None, also: Vec::new() };
     let points = |trace: &Trace, from: i64, to: i64| -> Vec<Point> {
         let point = |t: i64| Some(Point { at: t * 1000, value: trace.latency(0.95, t)? });
-        (from..=to).step_by(SCRAPE as usize).filter_map(point).collect()
+        (from..=to).step_by(STEP as usize).filter_map(point).collect()
     };
     let (window, interval) = (Duration::from_secs(60), Duration::from_secs(15));
     let prepared: Vec<_> = traces
         .iter()
-        .map(|trace| {
-            (Baseline::new(&points(trace, -BEFORE, 0), window, interval), points(trace, SCRAPE, 300))
-        })
+        .map(|trace| (Baseline::new(&points(trace, -BEFORE, 0), window, interval), points(trace, STEP, 300)))
         .collect();
     let began = Instant::now();
     for (baseline, after) in prepared.iter().cycle().take(signals) {
