@@ -159,6 +159,7 @@ fn policy() -> Policy {
             oom_kill: true,
         },
         sync_failed_attempts: 2,
+        guards: Vec::new(),
         slos: vec![Slo::new(
             "errors",
             Template::parse("errors{app=\"{{ application }}\"}").unwrap(),

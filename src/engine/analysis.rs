@@ -282,6 +282,9 @@ pub struct Analysis {
     pub next_round_at: Timestamp,
     /// When a grace time ends, if one runs.
     pub recheck_at: Option<Timestamp>,
+    /// Whether guards were said to stand between what the signals show and a verdict.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// A degraded revision.

@@ -44,6 +44,15 @@ pub enum Kind {
         /// What it would be rolled back to.
         last_good: Option<Revisions>,
     },
+    /// Signals would convict, and guards say that the environment may be at fault, or are not known: nothing is done for now.
+    Suspended {
+        /// What is watched.
+        revisions: Revisions,
+        /// The guards that do not pass, a sentence each.
+        guards: Vec<String>,
+        /// What would convict.
+        breaches: Vec<Breach>,
+    },
     /// An analysis ended.
     AnalysisEnded {
         /// What was watched.
@@ -291,6 +300,7 @@ impl Kind {
         match self {
             Self::LastGood { .. } => "LastGood",
             Self::AnalysisBegan { .. } => "AnalysisBegan",
+            Self::Suspended { .. } => "Suspended",
             Self::AnalysisEnded { verdict: Verdict::Healthy, .. } => "Healthy",
             Self::AnalysisEnded { verdict: Verdict::Degraded(_), .. } => "Degraded",
             Self::AnalysisEnded { verdict: Verdict::Inconclusive(_), .. } => "Inconclusive",
@@ -317,7 +327,8 @@ impl Kind {
     pub fn is_warning(&self) -> bool {
         match self {
             Self::AnalysisEnded { verdict, .. } => *verdict != Verdict::Healthy,
-            Self::RevertIntended { .. }
+            Self::Suspended { .. }
+            | Self::RevertIntended { .. }
             | Self::RevertRetried { .. }
             | Self::RevertWaits { .. }
             | Self::PullRequestInstead { .. }
@@ -348,6 +359,7 @@ impl fmt::Display for Kind {
                 let good = last_good.as_ref().map_or_else(|| "not known".to_owned(), Revisions::short);
                 write!(f, "analysing {}, last good is {good}", revisions.short())
             }
+            Self::Suspended { revisions, guards, breaches } => suspended(f, revisions, guards, breaches),
             Self::AnalysisEnded { revisions, verdict, took } => ended(f, revisions, verdict, *took),
             Self::AnalysisSuperseded { revisions, by } => {
                 write!(f, "{} was not judged: {} is being synced", revisions.short(), by.short())
@@ -461,6 +473,19 @@ fn opened(
         write!(f, "; {remark}")?;
     }
     Ok(())
+}
+
+fn suspended(
+    f: &mut fmt::Formatter<'_>,
+    revisions: &Revisions,
+    guards: &[String],
+    breaches: &[Breach],
+) -> fmt::Result {
+    let (rev, guards, breaches) = (revisions.short(), guards.join("; "), list(breaches.iter(), "; "));
+    write!(
+        f,
+        "{rev} is not convicted for now, since the environment may be at fault: {guards}; else it would be, since {breaches}"
+    )
 }
 
 fn ended(

@@ -92,6 +92,7 @@ pub(crate) fn policy() -> Policy {
         },
         sync_failed_attempts: 2,
         slos: Vec::new(),
+        guards: Vec::new(),
         warm_up: Duration::ZERO,
         baseline: seconds(600),
         false_rollback_rate: 0.001,

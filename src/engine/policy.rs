@@ -9,7 +9,7 @@ use super::forge::{ForgeRules, ProposalRules};
 
 mod slo;
 
-pub use slo::{BurnRate, Comparison, Objective, Part, Rule, Series, Slo, Strikes, Windows, Worse};
+pub use slo::{BurnRate, Comparison, Guard, Objective, Part, Rule, Series, Slo, Strikes, Windows, Worse};
 
 /// The rules that hold for an application.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Policy {
     pub sync_failed_attempts: u32,
     /// The SLO queries.
     pub slos: Vec<Slo>,
+    /// The queries about the environment; their names are none of an SLO's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
     /// How long after the start of the sync values do not count yet.
     #[serde(with = "super::time::seconds")]
     pub warm_up: Duration,
@@ -44,12 +47,19 @@ pub struct Policy {
     pub false_rollback_rate: f64,
     /// The policy's own variables for queries.
     pub variables: BTreeMap<String, String>,
-    /// Where SLO queries are sent; always there when `slos` is not empty.
+    /// Where SLO queries are sent; always there when there are `slos` or `guards`.
     pub prometheus: Option<Prometheus>,
     /// The limits of a rollback.
     pub rollback: RollbackRules,
     /// How Git is reached.
     pub git: GitRules,
+}
+
+impl Policy {
+    /// All that is asked since the sync.
+    pub fn asked(&self) -> impl Iterator<Item = &Slo> {
+        self.slos.iter().chain(self.guards.iter().map(|guard| &guard.asks))
+    }
 }
 
 /// What to do on a degraded verdict.

@@ -11,7 +11,7 @@ use super::duration::Span;
 use super::file::{Application, PolicyFile};
 use super::promql::QUERY_CHARS_MAX;
 use super::selector::Pattern;
-use super::{preset, server, slo};
+use super::{guard, preset, server, slo};
 use crate::engine::analysis::PAST_REVERTS_MAX;
 use crate::engine::template::BUILT_IN;
 
@@ -113,6 +113,7 @@ pub fn check(file: &PolicyFile) -> Vec<Finding> {
     variables(file, &mut report);
     preset::check(file, &mut report);
     slo::slos(file, &mut report);
+    guard::guards(file, &mut report);
     never_revert(file, &mut report);
     pull_request(file, &mut report);
     git(file, &mut report);

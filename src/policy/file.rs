@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::burn_rate::{BurnRate, Windows};
 use super::duration::Span;
+pub use super::guard::Guard;
 use super::share::Share;
 pub use super::words::{
     AutoMerge, ForgeKind, Metrics, Mode, OnConflict, OnNewerChange, OnProtected, PresetKind, Series,
@@ -30,7 +31,7 @@ pub struct PolicyFile {
     /// How long a change is watched.
     #[serde(default, deserialize_with = "or_default")]
     pub analysis: Analysis,
-    /// Where SLO queries are sent; needed when `slos` are given.
+    /// Where queries are sent; needed when `slos` or `guards` are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
     /// Names of your own for use in queries, as `{{ name }}`.
@@ -42,6 +43,9 @@ pub struct PolicyFile {
     /// Queries with rules; without any, only the rollout and the sync are judged.
     #[serde(default, deserialize_with = "or_default")]
     pub slos: Vec<Slo>,
+    /// Queries about the environment: while one does not pass, SLOs and workloads convict nobody.
+    #[serde(default, deserialize_with = "or_default")]
+    pub guards: Vec<Guard>,
     /// When the sync operation itself convicts a change.
     #[serde(default, deserialize_with = "or_default")]
     pub sync: SyncRules,

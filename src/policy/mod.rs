@@ -15,6 +15,7 @@ pub mod code;
 mod draft;
 pub mod duration;
 pub mod file;
+mod guard;
 pub mod lint;
 pub mod mistake;
 pub mod preset;

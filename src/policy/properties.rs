@@ -47,6 +47,7 @@ fn policy_file() -> impl Strategy<Value = PolicyFile> {
                 })
                 .collect();
             PolicyFile {
+                guards: Vec::new(),
                 api_version: ApiVersion,
                 application: Application { name, project: Some(project), labels, namespace: None },
                 analysis: Analysis {

@@ -114,6 +114,7 @@ fn convert(name: String, file: &PolicyFile) -> Result<(Selector, Policy), String
         },
         sync_failed_attempts: file.sync.failed_attempts,
         slos: preset::slos(file).iter().map(|one| slo(one, file)).collect::<Result<_, _>>()?,
+        guards: file.guards.iter().map(|one| one.convert(file)).collect::<Result<_, _>>()?,
         warm_up: file.analysis.warm_up.0,
         baseline: file.analysis.baseline.0,
         false_rollback_rate: file.analysis.false_rollback_rate.0,

@@ -31,9 +31,10 @@ pub(super) fn prometheus(file: &PolicyFile, report: &mut Report) {
     let Some(prometheus) = &file.prometheus else {
         let (what, there_is) = match file.preset {
             Some(_) => ("preset", "is a `preset`"),
+            None if file.slos.is_empty() => ("guards", "are `guards`"),
             None => ("slos", "are `slos`"),
         };
-        if file.preset.is_some() || !file.slos.is_empty() {
+        if file.preset.is_some() || !file.slos.is_empty() || !file.guards.is_empty() {
             report.add(
                 &keys(&[what]),
                 format!("there {there_is} but no `prometheus` to ask"),

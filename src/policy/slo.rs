@@ -57,14 +57,18 @@ pub(super) fn slos(file: &PolicyFile, report: &mut Report) {
     }
 }
 
-/// Finds that the measurements of all SLOs together are more than the state object may hold; of the SLO with the most.
+/// Finds that the measurements of all SLOs and guards together are more than the state object may hold; of the SLO with the most.
 pub(super) fn too_much(policy: &Policy) -> Option<Finding> {
     let bytes = |slo| kept_bytes(slo, policy);
-    let all: usize = policy.slos.iter().map(bytes).sum();
-    let (most, slo) = policy.slos.iter().enumerate().max_by_key(|(_, slo)| bytes(slo))?;
+    let all: usize = policy.asked().map(bytes).sum();
+    let (most, slo) = policy.asked().enumerate().max_by_key(|(_, slo)| bytes(slo))?;
+    let (section, most) = match most.checked_sub(policy.slos.len()) {
+        None => ("slos", most),
+        Some(guard) => ("guards", guard),
+    };
     let kilobytes = |bytes: usize| bytes.div_ceil(1000);
     (all > KEPT_BYTES_MAX).then(|| Finding {
-        path: vec![Step::Key("slos".to_owned()), Step::Index(most), Step::Key("name".to_owned())],
+        path: vec![Step::Key(section.to_owned()), Step::Index(most), Step::Key("name".to_owned())],
         needle: None,
         code: Code::BadValue,
         message: format!(
@@ -240,7 +244,7 @@ fn strikes(slo: &Slo, file: &PolicyFile, at: &impl Fn(&str) -> Vec<Step>, report
 }
 
 /// Checks a query, in which `window` is filled in; what comes out parses.
-fn query(
+pub(super) fn query(
     text: &str,
     window: Option<Duration>,
     file: &PolicyFile,
@@ -347,7 +351,7 @@ fn sense(query: &Query, window: Option<Duration>, file: &PolicyFile, path: &[Ste
     }
 }
 
-fn limits(slo: &Slo, query: Option<&Query>, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
+pub(super) fn limits(slo: &Slo, query: Option<&Query>, at: &impl Fn(&str) -> Vec<Step>, report: &mut Report) {
     let (min, max) = (slo.min, slo.max);
     let mut usable = true;
     for (field, value) in [("min", min), ("max", max)] {

@@ -327,6 +327,55 @@ fn several_series() {
 }
 
 #[test]
+fn guards() {
+    let guard = |more: &str| {
+        format!(
+            "prometheus: {{ url: http://p }}\nslos: [{{ name: a, query: x, max: 1 }}]\nguards:\n  - {{ name: g, query: up, {more} }}"
+        )
+    };
+    for good in ["max: 0", "min: 1", "min: 0, max: 2", "trueIs: bad", "max: 0, suspends: slos"] {
+        check_lines(&guard(good), &[]);
+    }
+    check_lines(
+        &guard("suspends: slos"),
+        &[
+            "p:7:23: the guard `g` has no limit; add `max:` (the greatest good value), `min:` (the smallest), or both; `trueIs:` where it answers 0 or 1",
+        ],
+    );
+    check_lines(
+        &guard("max: 0, trueIs: bad"),
+        &[
+            "p:7:43: the guard `g` has two rules, `max` and `trueIs`; give one; a query may stand in two guards",
+        ],
+    );
+    check_lines(
+        &guard("max: 0, suspends: all"),
+        &["p:7:45: unknown thing to suspend `all`; known here: `slos-and-rollout`, `slos`"],
+    );
+    check_lines(
+        &guard("max: 0").replace("name: g", "name: a").replace("up", "'sum('"),
+        &[
+            "p:7:13: a second slo or guard named `a`; give each a name of its own",
+            "p:7:23: broken PromQL: unclosed left parenthesis",
+        ],
+    );
+    check_lines(
+        "guards: [{ name: g, query: up, max: 0 }]",
+        &[
+            "p:4:9: there are `guards` but no `prometheus` to ask; add `prometheus: { url: \"http://prometheus.monitoring:9090\" }`",
+        ],
+    );
+    let text = format!(
+        "apiVersion: lastgood.dev/v1alpha1\napplication: {{ name: a }}\nrollback: {{ mode: push }}\n{}\n  - {{ name: h, query: up, min: 1, suspends: slos }}\n",
+        guard("trueIs: bad")
+    );
+    let loaded = read("p", text.as_bytes()).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
+    let told: Vec<_> =
+        loaded.policy.guards.iter().map(|g| (g.asks.name.as_str(), g.suspends_rollout)).collect();
+    assert_eq!(told, [("g", true), ("h", false)]);
+}
+
+#[test]
 fn comparisons() {
     let slo =
         |more: &str| format!("prometheus: {{ url: http://p }}\nslos:\n  - {{ name: a, query: up, {more} }}");
@@ -677,6 +726,7 @@ fn the_samples_are_valid() {
             "comparison",
             "dry-run",
             "group",
+            "guarded",
             "preset-grpc",
             "preset-http",
             "preset-worker",

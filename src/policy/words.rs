@@ -51,6 +51,22 @@ words! {
 }
 
 words! {
+    /// What a guard suspends.
+    Suspends, "thing to suspend":
+    /// SLOs, workloads and pods.
+    "slos-and-rollout" => SlosAndRollout,
+    /// SLOs alone.
+    "slos" => Slos,
+}
+
+#[allow(clippy::derivable_impls, reason = "the macro derives for all words alike")]
+impl Default for Suspends {
+    fn default() -> Self {
+        Self::SlosAndRollout
+    }
+}
+
+words! {
     /// What several series of one query mean.
     Series, "way to take series":
     /// One number is wanted; several are inconclusive.

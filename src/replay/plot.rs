@@ -65,8 +65,7 @@ pub struct Picture<'a> {
 pub fn svg(policy: &Policy, rehearsal: &Rehearsal, after: &[Look]) -> String {
     let looks: Vec<&Look> = rehearsal.looks.iter().chain(after).collect();
     let panels: Vec<Panel<'_>> = policy
-        .slos
-        .iter()
+        .asked()
         .map(|slo| {
             let main = slo.main_part();
             let of_slo = looks.iter().filter(|look| look.answer.slo == slo.name && look.answer.part == main);

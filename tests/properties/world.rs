@@ -50,6 +50,7 @@ pub(crate) fn policy(dry_run: bool) -> Policy {
         },
         sync_failed_attempts: 2,
         slos: vec![slo("errors", 2, 2)],
+        guards: Vec::new(),
         warm_up: Duration::ZERO,
         baseline: seconds(600),
         false_rollback_rate: 0.001,

@@ -10,7 +10,7 @@ use lastgood::engine::facts::{
 };
 use lastgood::engine::forge::{ForgeRules, ProposalRules, PullRequestState};
 use lastgood::engine::policy::{
-    BurnRate, Comparison, GitRules, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules,
+    BurnRate, Comparison, GitRules, Guard, Mode, Objective, OnNewerChange, Policy, Prometheus, RevertRules,
     RollbackRules, RolloutRules, Rule, Series, SharedFiles, Slo, Strikes, Windows, Worse,
 };
 use lastgood::engine::template::Template;
@@ -39,6 +39,7 @@ pub fn policy() -> Policy {
         },
         sync_failed_attempts: 2,
         slos: Vec::new(),
+        guards: Vec::new(),
         warm_up: Duration::ZERO,
         baseline: seconds(600),
         false_rollback_rate: 0.001,
@@ -406,6 +407,17 @@ fn change_policy(policy: &mut Policy, rule: &[&str]) -> Result<(), String> {
             };
             let rule = BurnRate { budget: 0.001, events, minimum_errors, windows: vec![pair] };
             policy.slos.push(Slo::new(*name, query, Rule::BurnRate(rule)));
+        }
+        ["guard", name, "at", "most", max, suspends @ ..] => {
+            let query = Template::parse(name).map_err(|e| e.to_string())?;
+            let objective = Objective::Max(max.parse().map_err(|_| "not a number")?);
+            let rule = Rule::Threshold { objective, strikes: Strikes { failures: 1, of: 100 } };
+            let suspends_rollout = match suspends {
+                [] => true,
+                ["suspends", "slos"] => false,
+                _ => return Err("what does it suspend?".into()),
+            };
+            policy.guards.push(Guard { asks: Slo::new(*name, query, rule), suspends_rollout });
         }
         ["slo", name, "judges", "each", "series"] => {
             let slo = policy.slos.iter_mut().find(|slo| slo.name == *name).ok_or("no such slo")?;

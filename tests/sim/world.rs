@@ -116,6 +116,7 @@ fn policy() -> Policy {
         },
         sync_failed_attempts: 2,
         slos: vec![errors],
+        guards: Vec::new(),
         warm_up: Duration::ZERO,
         baseline: seconds(600),
         false_rollback_rate: 0.001,

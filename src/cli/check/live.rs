@@ -44,7 +44,8 @@ pub(super) struct Answer {
     pub(super) file: String,
     slo: Slo,
     part: Part,
-    index: usize,
+    /// Where it stands in the policy: in which list, and as the how many-th.
+    place: (&'static str, usize),
     /// The query as it was sent; why it could not be, else.
     asked: Result<String, String>,
     /// The labels of the series; none where there is one number, or nothing.
@@ -67,10 +68,13 @@ impl Asking {
             files.iter().filter_map(|file| read(&file.name, &file.bytes).ok()).collect();
         let asked = policies.iter().flat_map(|loaded| {
             let slos = &slos;
-            let all = loaded.policy.slos.iter().enumerate();
+            let policy = &loaded.policy;
+            let own = policy.slos.iter().enumerate().map(|(index, slo)| (("slos", index), slo));
+            let guards = policy.guards.iter().map(|guard| &guard.asks).enumerate();
+            let all = own.chain(guards.map(|(index, asks)| (("guards", index), asks)));
             let parts =
-                all.flat_map(|(index, slo)| slo.parts().into_iter().map(move |part| (index, slo, part)));
-            parts.map(move |(index, slo, part)| self.one(slos, loaded, index, (slo, part)))
+                all.flat_map(|(place, slo)| slo.parts().into_iter().map(move |part| (place, slo, part)));
+            parts.map(move |(place, slo, part)| self.one(slos, loaded, place, (slo, part)))
         });
         let asked = stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENT_MAX);
         Ok(runtime.block_on(asked.collect::<Vec<_>>()).into_iter().flatten().collect())
@@ -80,13 +84,13 @@ impl Asking {
         &self,
         slos: &Slos,
         loaded: &Loaded,
-        index: usize,
+        place: (&'static str, usize),
         (slo, part): (&Slo, Part),
     ) -> Vec<Answer> {
         let asked = slo.render(part, &self.values(loaded));
         let answer = |series, reading| {
             let (file, slo, asked) = (loaded.file.clone(), slo.clone(), asked.clone());
-            Answer { file, slo, part, index, asked, series, reading }
+            Answer { file, slo, part, place, asked, series, reading }
         };
         let (Ok(promql), Some(server)) = (&asked, self.server(loaded)) else {
             return vec![answer(Labels::new(), None)];
@@ -185,7 +189,7 @@ impl Answer {
             Part::Value | Part::Ratio(_) => &["query"],
             Part::Events(_) => &["burnRate", "events"],
         };
-        let mut path = vec![Step::Key("slos".to_owned()), Step::Index(self.index)];
+        let mut path = vec![Step::Key(self.place.0.to_owned()), Step::Index(self.place.1)];
         path.extend(field.iter().map(|key| Step::Key((*key).to_owned())));
         Some(Finding { path, needle: None, code: Code::NoValueNow, message, help })
     }

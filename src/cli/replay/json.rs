@@ -47,7 +47,7 @@ impl Told {
             decided_at: told.decided_at.to_string(),
             reason: told.reason(),
             r#final: told.decided_at <= now,
-            signals: policy.slos.iter().map(|slo| SignalTold::of(told, slo)).collect(),
+            signals: policy.asked().map(|slo| SignalTold::of(told, slo)).collect(),
         }
     }
 

@@ -24,17 +24,17 @@ pub(super) fn print(
 ) -> io::Result<()> {
     writeln!(out, "Policy `{}`, a pretended sync at {}", policy.name, told.at)?;
     writeln!(out, "\nBefore the sync")?;
-    let width = policy.slos.iter().map(|slo| slo.name.chars().count()).max().unwrap_or_default();
+    let width = policy.asked().map(|slo| slo.name.chars().count()).max().unwrap_or_default();
     for slo in &policy.slos {
         writeln!(out, "  {:<width$}  {}", slo.name, before(told, slo))?;
     }
     writeln!(out, "\nSince the sync (`!` fails)")?;
     let columns: Vec<String> =
-        policy.slos.iter().map(|slo| format!("{} ({})", slo.name, wanted(&slo.rule))).collect();
+        policy.asked().map(|slo| format!("{} ({})", slo.name, wanted(&slo.rule))).collect();
     writeln!(out, "  {:>8}  {}", "", columns.join("  "))?;
     let mut rows: BTreeMap<Timestamp, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
     for look in told.looks.iter().filter(|look| !look.before).chain(after) {
-        let Some(slo) = policy.slos.iter().find(|slo| slo.name == look.answer.slo) else { continue };
+        let Some(slo) = policy.asked().find(|slo| slo.name == look.answer.slo) else { continue };
         rows.entry(look.answer.at).or_default().entry(&slo.name).or_default().push(cell(slo, look));
     }
     let mut decided = false;
@@ -44,7 +44,7 @@ pub(super) fn print(
             decided = true;
         }
         let mut line = format!("  {:>8}", human(elapsed(told.at, *at)));
-        for (slo, column) in policy.slos.iter().zip(&columns) {
+        for (slo, column) in policy.asked().zip(&columns) {
             let cell = cells.get(slo.name.as_str()).map(|cells| shortened(cells)).unwrap_or_default();
             line += &format!("  {cell:<0$}", column.chars().count());
         }

@@ -211,7 +211,7 @@ fn set_variables(subject: &Subject, policy: &mut Policy) -> anyhow::Result<()> {
 }
 
 fn asks_for(policy: &Policy, name: &str) -> bool {
-    policy.slos.iter().any(|slo| slo.names().any(|one| one == name))
+    policy.asked().any(|slo| slo.names().any(|one| one == name))
 }
 
 /// Sees to what all need: queries, and somebody to ask.

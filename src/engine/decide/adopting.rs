@@ -98,6 +98,7 @@ impl Turn<'_> {
             began_at: newest.deployed_at,
             before: None,
             degraded_since: None,
+            calm_since: None,
         };
         application.sync == SyncStatus::Synced
             // History that names no source says nothing about a changed one.

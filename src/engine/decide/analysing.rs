@@ -12,11 +12,12 @@ use crate::engine::entry::{HoldEndedBy, Kind, LastGoodFrom};
 use crate::engine::facts::{
     ApplicationFacts, HealthStatus, Operation, OperationPhase, Revisions, SourceKind,
 };
+use crate::engine::judge::guard::{self, Standing};
 use crate::engine::judge::rollout::SickBefore;
 use crate::engine::judge::slo::{Broken, Case, Past, SloJudgement};
 use crate::engine::judge::sync::Attempts;
 use crate::engine::judge::{Breach, Outcome, Signal, Verdict, health, rollout, slo, sync};
-use crate::engine::policy::{Part, Rule, Slo};
+use crate::engine::policy::{Guard, Part, Rule, Slo};
 use crate::engine::samples::Lines;
 use crate::engine::time::{earlier, elapsed, later};
 
@@ -24,11 +25,38 @@ use crate::engine::time::{earlier, elapsed, later};
 const OPERATION_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What the signals say together at one moment.
+#[derive(Default)]
 struct Opinion {
     breaches: Vec<Breach>,
     broken: BTreeMap<String, Vec<Broken>>,
     open: Vec<String>,
     recheck_at: Option<Timestamp>,
+    /// What would convict if the guards passed.
+    suspended: Vec<Breach>,
+    /// Why it does not.
+    guards: Vec<String>,
+}
+
+/// What the guards say of the environment, as far as one kind of signal is concerned.
+#[derive(Default)]
+struct Environment {
+    /// Why what this signal shows convicts nobody now; nothing where it may.
+    suspends: Vec<String>,
+    /// Since when the environment is well again, if it was not at some time.
+    calm_since: Option<Timestamp>,
+}
+
+impl Environment {
+    fn of<'g>(guards: impl Iterator<Item = &'g Guard>, analysis: &Analysis) -> Self {
+        let mut environment = Self::default();
+        for guard in guards {
+            match guard::judge(guard, analysis.after.get(&guard.asks.name)) {
+                Standing::Passes(since) => environment.calm_since = environment.calm_since.max(since),
+                Standing::Suspends(why) => environment.suspends.push(why),
+            }
+        }
+        environment
+    }
 }
 
 impl Turn<'_> {
@@ -61,6 +89,7 @@ impl Turn<'_> {
             // At once there is nothing to measure: the sync has only begun.
             next_round_at: later(now, self.context.policy.interval),
             recheck_at: None,
+            suspended: false,
         };
         self.app.state.operation = Some(OperationId::of(operation, &revisions));
         let last_good = self.app.state.last_good.as_ref().map(|good| good.revisions.clone());
@@ -83,6 +112,7 @@ impl Turn<'_> {
         let Phase::Analysing(mut analysis) = std::mem::take(&mut self.app.state.phase) else { return false };
         self.look(&mut analysis);
         let opinion = self.opinion(&analysis);
+        self.tell_of_suspension(&mut analysis, &opinion);
         if !opinion.breaches.is_empty() {
             return self.end_degraded(&analysis, opinion.breaches, opinion.broken);
         }
@@ -133,11 +163,25 @@ impl Turn<'_> {
         }
     }
 
+    /// Says once that guards stand between what the signals show and a verdict.
+    fn tell_of_suspension(&mut self, analysis: &mut Analysis, opinion: &Opinion) {
+        let suspended = !opinion.suspended.is_empty();
+        if suspended && !analysis.suspended {
+            self.record(Kind::Suspended {
+                revisions: analysis.revisions.clone(),
+                guards: opinion.guards.clone(),
+                breaches: opinion.suspended.clone(),
+            });
+        }
+        analysis.suspended = suspended;
+    }
+
     fn opinion(&self, analysis: &Analysis) -> Opinion {
         let policy = self.context.policy;
-        let mut opinion =
-            Opinion { breaches: Vec::new(), broken: BTreeMap::new(), open: Vec::new(), recheck_at: None };
+        let mut opinion = Opinion::default();
         let Some(application) = &self.app.seen.application else { return opinion };
+        let environment = Environment::of(policy.guards.iter(), analysis);
+        let of_rollout = Environment::of(policy.guards.iter().filter(|g| g.suspends_rollout), analysis);
 
         let operation = application.operation.as_ref();
         let sync =
@@ -167,35 +211,55 @@ impl Turn<'_> {
             began_at: analysis.began_at,
             before: analysis.sick_before.as_ref(),
             degraded_since: analysis.degraded_since,
+            calm_since: of_rollout.calm_since,
         };
         let (judgement, breach) = rollout::judge(&case, self.context.now);
         opinion.recheck_at = judgement.recheck_at;
         match breach {
+            Some(breach) if !of_rollout.suspends.is_empty() => opinion.suspended.push(breach),
             Some(breach) => opinion.breaches.push(breach),
             None if judgement.outcome == Outcome::Pass => {}
             None => opinion.open.push(judgement.why),
         }
 
+        let mut waits = false;
         for slo in &policy.slos {
-            match self.slo(slo, analysis) {
+            match self.slo(slo, analysis, environment.calm_since) {
+                SloJudgement::Convicts(breach, _) if !environment.suspends.is_empty() => {
+                    opinion.suspended.push(breach);
+                }
                 SloJudgement::Convicts(breach, broken) => {
                     opinion.breaches.push(breach);
                     opinion.broken.insert(slo.name.clone(), broken);
                 }
                 SloJudgement::Passes => {}
-                SloJudgement::Open(why) => opinion.open.push(why),
+                SloJudgement::Open(why) => {
+                    opinion.open.push(why);
+                    waits = true;
+                }
             }
         }
+        if let Some(since) = environment.calm_since.filter(|_| waits && environment.suspends.is_empty()) {
+            opinion
+                .open
+                .push(format!("the guards pass since {since} only, and what was before does not count"));
+        }
+        // First of all what stands in the way of the rest.
+        opinion.open.splice(0..0, environment.suspends.iter().cloned());
+        let meanwhile = |breach: &Breach| format!("without that it would be degraded: {breach}");
+        opinion.open.extend(opinion.suspended.iter().map(meanwhile));
+        opinion.guards = environment.suspends;
         opinion
     }
 
-    fn slo(&self, slo: &Slo, analysis: &Analysis) -> SloJudgement {
+    fn slo(&self, slo: &Slo, analysis: &Analysis, calm_since: Option<Timestamp>) -> SloJudgement {
         static NONE: Lines = Lines::none();
         let policy = self.context.policy;
         let warm_at = match policy.warm_up {
             Duration::ZERO => Timestamp::MIN,
             warm_up => later(analysis.began_at, warm_up.saturating_add(slo.looks_back)),
         };
+        let warm_at = calm_since.map_or(warm_at, |calm| warm_at.max(later(calm, slo.looks_back)));
         slo::judge(&Case {
             slo,
             before: analysis.before.get(&slo.name).unwrap_or(&NONE),
@@ -297,7 +361,7 @@ impl Turn<'_> {
         let policy = self.context.policy;
         analysis.round = analysis.round.saturating_add(1);
         analysis.next_round_at = next_round(analysis.next_round_at, policy.interval, self.context.now);
-        let now = self.queries(all_parts(policy.slos.iter()), &analysis.revisions);
+        let now = self.queries(all_parts(policy.asked()), &analysis.revisions);
         self.measure(analysis.round(analysis.round), When::Now, now);
     }
 

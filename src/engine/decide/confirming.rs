@@ -369,6 +369,7 @@ impl Turn<'_> {
             began_at: recovering.live_at,
             before: Some(&before),
             degraded_since: None,
+            calm_since: None,
         };
         let (judgement, breach) = rollout::judge(&case, self.context.now);
         // A rollout that was not what failed may be as it always was: paused, or never complete.

@@ -311,7 +311,7 @@ fn note(
     answers: &[SloAnswer],
     known: impl Fn(&Slo, Part) -> BTreeSet<Labels>,
 ) {
-    for (slo, part) in all_parts(policy.slos.iter()) {
+    for (slo, part) in all_parts(policy.asked()) {
         let own = answers.iter().filter(|answer| answer.slo == slo.name && answer.part == part);
         let mut own: Vec<&SloAnswer> = own.collect();
         if own.is_empty() {

@@ -3,6 +3,7 @@
 //! Three answers, not two: silence is not sickness. An inconclusive measurement never convicts and never makes a
 //! revision good.
 
+pub mod guard;
 pub mod health;
 pub mod rollout;
 pub mod slo;

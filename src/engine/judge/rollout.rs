@@ -91,6 +91,9 @@ pub struct Case<'a> {
     pub before: Option<&'a SickBefore>,
     /// Since when Argo CD calls the application Degraded without a break, as far as it was seen.
     pub degraded_since: Option<Timestamp>,
+    /// Since when the environment is well again, if it was not at some time since the operation started: what was before
+    /// convicts nobody, and grace times begin anew.
+    pub calm_since: Option<Timestamp>,
 }
 
 /// Judges the rollout now; a failing answer comes with its breach.
@@ -129,6 +132,7 @@ pub fn judge(case: &Case<'_>, now: Timestamp) -> (Judgement, Option<Breach>) {
 /// Argo CD's own opinion. It is Degraded for moments in ordinary rollouts too (an HPA without metrics yet).
 fn degraded(case: &Case<'_>, now: Timestamp) -> Sickness {
     let Some(since) = case.degraded_since else { return Sickness::None };
+    let since = case.calm_since.map_or(since, |calm| since.max(calm));
     if health::trusted(case.application) != Ok(HealthStatus::Degraded) {
         return Sickness::None;
     }
@@ -174,6 +178,7 @@ fn convict(case: &Case<'_>, workload: Option<&WorkloadRef>, why: String) -> (Jud
 fn sickness(case: &Case<'_>, workload: &WorkloadFacts, now: Timestamp) -> Sickness {
     if let Some(failed) = &workload.failed
         && failed.since.is_none_or(|since| since >= case.began_at)
+        && case.calm_since.is_none_or(|calm| failed.since.is_some_and(|since| since >= calm))
     {
         return Sickness::Now(format!(
             "{}: {} ({})",
@@ -185,7 +190,8 @@ fn sickness(case: &Case<'_>, workload: &WorkloadFacts, now: Timestamp) -> Sickne
     let mut soonest: Option<Timestamp> = None;
     for pod in &workload.troubled {
         let Some(grace) = grace(case, pod) else { continue };
-        let due = later(pod.created_at.max(case.began_at), grace);
+        let from = pod.created_at.max(case.began_at);
+        let due = later(case.calm_since.map_or(from, |calm| from.max(calm)), grace);
         if now >= due {
             return Sickness::Now(describe(workload, pod, grace));
         }
@@ -197,13 +203,14 @@ fn sickness(case: &Case<'_>, workload: &WorkloadFacts, now: Timestamp) -> Sickne
 /// How long this trouble may last before it convicts; none means that it never does.
 fn grace(case: &Case<'_>, pod: &PodTrouble) -> Option<Duration> {
     let rules = case.rules;
-    let new = pod.created_at >= case.began_at;
+    let calm = case.calm_since.is_none_or(|calm| pod.ended_at.is_some_and(|ended| ended >= calm));
+    let new = pod.created_at >= case.began_at && calm;
     match pod.kind {
         TroubleKind::ImagePull => Some(rules.image_pull_grace),
         TroubleKind::ContainerConfig => Some(rules.container_config_grace),
         TroubleKind::CrashLoop => Some(rules.crash_loop_grace),
         TroubleKind::Unschedulable => Some(rules.unschedulable_grace),
-        // An older pod's restarts may all be older than the sync.
+        // An older pod's restarts may all be older than the sync, or be the environment's.
         TroubleKind::OomKilled if rules.oom_kill && new => Some(Duration::ZERO),
         TroubleKind::OomKilled | TroubleKind::Restarted => {
             (new && pod.restarts >= rules.restarts).then_some(Duration::ZERO)

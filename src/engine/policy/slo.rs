@@ -75,6 +75,18 @@ impl Slo {
     }
 }
 
+/// A question about what the application does not break itself: its nodes, a dependency, the ingress.
+///
+/// While it does not pass, what SLOs show convicts nobody: it may be the environment's fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guard {
+    /// What is asked, and what a good answer is; each answer counts by itself.
+    pub asks: Slo,
+    /// Whether workloads and pods convict nobody meanwhile either.
+    pub suspends_rollout: bool,
+}
+
 /// What of an SLO one query asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

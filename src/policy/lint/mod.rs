@@ -44,9 +44,12 @@ pub fn warnings(file: &SourceFile, assumptions: Assumptions) -> Vec<Mistake> {
     let mut report = Report::default();
     intervals(policy, assumptions, &mut report);
     for (i, slo) in policy.slos.iter().enumerate() {
-        lint(policy, i, slo, assumptions, &mut report);
+        lint(policy, ("slos", i), slo, assumptions, &mut report);
         reach::comparison(policy, i, slo, &mut report);
         reach::burn_rate(policy, i, slo, &mut report);
+    }
+    for (i, guard) in policy.guards.iter().enumerate() {
+        lint(policy, ("guards", i), &guard.as_slo(), assumptions, &mut report);
     }
     structure::locate(&file.name, text, &reading, report.findings())
 }
@@ -73,9 +76,15 @@ fn intervals(policy: &PolicyFile, assumptions: Assumptions, report: &mut Report)
     }
 }
 
-fn lint(policy: &PolicyFile, index: usize, slo: &Slo, assumptions: Assumptions, report: &mut Report) {
+fn lint(
+    policy: &PolicyFile,
+    (section, index): (&str, usize),
+    slo: &Slo,
+    assumptions: Assumptions,
+    report: &mut Report,
+) {
     let path = |fields: &[&str]| {
-        let mut path = vec![Step::Key("slos".to_owned()), Step::Index(index)];
+        let mut path = vec![Step::Key(section.to_owned()), Step::Index(index)];
         path.extend(keys(fields));
         path
     };

@@ -146,6 +146,10 @@ pub(super) fn of(entry: &Entry, scene: &Scene<'_>) -> Evidence {
                 revert_sync: None,
             }
         }
+        Kind::Suspended { revisions, breaches, .. } => {
+            let (bad, sync) = (Some(revisions.clone()), sync(scene, revisions));
+            Evidence { bad, good, sync, signals: signals(scene, breaches), ..Evidence::default() }
+        }
         Kind::AnalysisSuperseded { revisions, .. } => {
             Evidence { sync: sync(scene, revisions), good, ..Evidence::default() }
         }

@@ -72,6 +72,7 @@ pub fn weight(kind: &Kind) -> Weight {
         Kind::AnalysisEnded { verdict: Verdict::Healthy | Verdict::Inconclusive(_), .. }
         | Kind::AnalysisSuperseded { .. } => Weight::Routine,
         Kind::AnalysisEnded { verdict: Verdict::Degraded(_), .. }
+        | Kind::Suspended { .. }
         | Kind::RevertIntended { .. }
         | Kind::RevertWaits { .. }
         | Kind::PullRequestInstead { .. }

@@ -54,6 +54,7 @@ struct Row {
     application: ApplicationFacts,
     gap: Option<Gap>,
     before: Before,
+    calm_since: Option<Timestamp>,
 }
 
 impl Row {
@@ -62,7 +63,7 @@ impl Row {
         let mut application = application();
         application.operation = Some(operation(OperationPhase::Succeeded, Some(105)));
         application.reconciled_at = Some(at(106));
-        Self { workload: deployment(), application, gap: None, before: Before::Well }
+        Self { workload: deployment(), application, gap: None, before: Before::Well, calm_since: None }
     }
 
     fn with(kind: TroubleKind, created: i64, restarts: u32) -> Self {
@@ -98,6 +99,7 @@ impl Row {
             began_at: at(100),
             before: before.as_ref(),
             degraded_since: (self.application.health == HealthStatus::Degraded).then(|| at(106)),
+            calm_since: self.calm_since,
         };
         judge(&case, at(now))
     }
@@ -116,6 +118,33 @@ impl Row {
 #[test]
 fn a_complete_rollout_passes() {
     Row::well().check(110, "Pass: all workloads are complete and Argo CD says Healthy");
+}
+
+#[test]
+fn what_was_before_the_environment_was_well_again_convicts_nobody() {
+    let pod = "Deployment shop/shop: pod shop-1";
+    let calm = |row: Row| Row { calm_since: Some(at(200)), ..row };
+    // Grace times begin anew.
+    let row = calm(Row::with(TroubleKind::CrashLoop, 101, 4));
+    row.check(205, &format!("Inconclusive: {pod} CrashLoopBackOff, again at 210"));
+    row.check(210, &format!("Fail: {pod} container web CrashLoopBackOff for longer than 10s, 4 restarts"));
+    // What was counted before does not count.
+    for kind in [TroubleKind::OomKilled, TroubleKind::Restarted] {
+        let ended = |second| {
+            let mut row = calm(Row::with(kind, 101, 4));
+            row.workload.troubled[0].ended_at = Some(at(second));
+            row.judge(210).1.is_some()
+        };
+        assert!(!ended(190) && ended(205), "{kind:?}");
+    }
+    let gave_up = |since| {
+        let mut row = calm(Row::well());
+        row.workload.failed = Some(failed(since));
+        row.judge(210).1.is_some()
+    };
+    assert!(!gave_up(Some(190)) && gave_up(Some(205)) && !gave_up(None));
+    let degraded = calm(Row::well().health(HealthStatus::Degraded));
+    assert!(degraded.judge(203).1.is_none() && degraded.judge(204).1.is_some());
 }
 
 #[test]
@@ -221,6 +250,7 @@ fn one_sick_workload_hides_no_other_and_a_blind_watch_convicts_nobody() {
             began_at: at(100),
             before: Some(&before),
             degraded_since: None,
+            calm_since: None,
         };
         judge(&case, at(111)).0.outcome
     };
