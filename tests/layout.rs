@@ -11,11 +11,12 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
 /// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("engine", &[]),
     ("cluster", &[]),
     ("tls", &[]),
-    ("observe", &["engine", "cluster", "tls"]),
+    ("credentials", &["engine", "tls"]),
+    ("observe", &["engine", "cluster", "credentials", "tls"]),
     // Of `record` only the ledger's form: the branch that keeps it is an act of Git.
     ("act", &["engine", "cluster", "tls", "record::ledger"]),
     ("record", &["engine", "cluster"]),

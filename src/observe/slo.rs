@@ -14,10 +14,10 @@ use jiff::Timestamp;
 
 pub use self::answer::OfSeries;
 use self::answer::readings;
-use self::credentials::Secrets;
 pub use self::range::{Labels, RangeSeries};
 use self::server::{Request, Servers};
 use self::sharing::Sharing;
+use crate::credentials::Secrets;
 use crate::engine::action::{MeasureOrder, When};
 use crate::engine::event::SloAnswer;
 use crate::engine::facts::{Gap, Reading};

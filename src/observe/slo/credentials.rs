@@ -1,42 +1,27 @@
-//! Credentials and certificates for a Prometheus: where they are read, and what a connection gets of them.
+//! Credentials and certificates for a Prometheus: what they hold, and what a connection gets of them.
 //!
 //! Whoever writes a policy chooses its URL, and a token must not follow it anywhere: what is read here names the URL that
 //! it is for, and goes nowhere else. Nothing in it has a `Debug`.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use tokio::io::AsyncReadExt as _;
 
+use crate::credentials::{self, Secrets};
 use crate::engine::facts::Gap;
 use crate::engine::policy::{CredentialsAt, Prometheus};
-use crate::tls;
 
 /// What may be there; the rest is not read.
 const KEYS: [&str; 7] = ["url", "bearerToken", "username", "password", "tls.crt", "tls.key", "ca.crt"];
-
-/// Bytes of one of them; a Secret holds no more in all.
-const VALUE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Characters from which on a secret is looked for in good answers too: a short one may stand there by chance.
 const HIDDEN_ALWAYS_CHARS: usize = 8;
-
-/// Where Secrets are read.
-#[derive(Clone)]
-pub(super) struct Secrets {
-    pub(super) client: Client,
-    pub(super) namespace: String,
-}
 
 /// What was read, as text.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,62 +41,11 @@ fn wrong(why: impl Into<String>) -> Gap {
 
 /// Reads credentials.
 pub(super) async fn read(at: &CredentialsAt, secrets: Option<&Secrets>) -> Result<Material, NotRead> {
-    let raw = match (at, secrets) {
-        (CredentialsAt::Folder(folder), _) => from_folder(Path::new(folder)).await?,
-        (CredentialsAt::Secret(name), Some(secrets)) => from_secret(name, secrets).await?,
-        (CredentialsAt::Secret(name), None) => {
-            let why = format!("they are in the Secret `{name}`, and no cluster is asked here");
-            return Err(NotRead::Wrong(wrong(why)));
-        }
-    };
-    let mut texts = BTreeMap::new();
-    for (key, bytes) in raw {
-        let Ok(text) = String::from_utf8(bytes) else {
-            return Err(NotRead::Wrong(wrong(format!("`{key}` is not UTF-8 text"))));
-        };
-        // Files end with a line break.
-        texts.insert(key, text.trim().to_owned());
-    }
+    let texts = credentials::read(at, &KEYS, secrets).await.map_err(|error| match error {
+        credentials::NotRead::Wrong(why) => NotRead::Wrong(wrong(why)),
+        credentials::NotRead::Unknown(why) => NotRead::Unknown(wrong(why)),
+    })?;
     Ok(Material(texts))
-}
-
-async fn from_secret(name: &str, secrets: &Secrets) -> Result<Vec<(&'static str, Vec<u8>)>, NotRead> {
-    let Secrets { client, namespace } = secrets;
-    let secret = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await;
-    let what = format!("the Secret `{name}` in namespace `{namespace}`");
-    match secret {
-        Ok(Some(secret)) => {
-            let mut data = secret.data.unwrap_or_default();
-            Ok(KEYS.into_iter().filter_map(|key| Some((key, data.remove(key)?.0))).collect())
-        }
-        Ok(None) => Err(NotRead::Wrong(wrong(format!("{what} does not exist")))),
-        Err(error) => Err(NotRead::Unknown(wrong(format!("cannot read {what}: {error}")))),
-    }
-}
-
-async fn from_folder(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, NotRead> {
-    let mut found = Vec::new();
-    for key in KEYS {
-        let path = folder.join(key);
-        let cannot = |why: &str| NotRead::Unknown(wrong(format!("cannot read {}: {why}", path.display())));
-        let file = match tokio::fs::File::open(&path).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(cannot(&error.to_string())),
-        };
-        let mut bytes = Vec::new();
-        let mut limited = file.take(VALUE_BYTES_MAX + 1);
-        limited.read_to_end(&mut bytes).await.map_err(|error| cannot(&error.to_string()))?;
-        if bytes.len() as u64 > VALUE_BYTES_MAX {
-            return Err(cannot("it is too long"));
-        }
-        found.push((key, bytes));
-    }
-    if found.is_empty() {
-        let why = format!("the folder {} holds none of them", folder.display());
-        return Err(NotRead::Wrong(wrong(why)));
-    }
-    Ok(found)
 }
 
 /// How a server is reached: the connections, and what proves who we are.
@@ -146,7 +80,7 @@ impl Reach {
             (Some(certificate), Some(key)) => Some(format!("{certificate}\n{key}\n")),
             _ => return Err(wrong("`tls.crt` and `tls.key` must both be there")),
         };
-        let http = client(get("ca.crt"), pair.as_deref())
+        let http = credentials::client(builder(), get("ca.crt"), pair.as_deref())
             .map_err(|why| wrong(format!("the certificates cannot be used: {why}")))?;
         // Whatever the URL: it is the header that counts.
         let request = http.get(&prometheus.url);
@@ -180,20 +114,6 @@ impl Reach {
         let text = String::from_utf8_lossy(&body).into_owned();
         repeated.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***")).into_bytes()
     }
-}
-
-fn client(ca_pem: Option<&str>, pair: Option<&str>) -> Result<reqwest::Client, String> {
-    let mut builder = builder();
-    match (ca_pem, pair) {
-        // These and no others, as for Git.
-        (Some(ca), pair) => builder = builder.tls_backend_preconfigured(tls::config(ca, pair)?),
-        (None, Some(pair)) => {
-            let identity = reqwest::Identity::from_pem(pair.as_bytes()).map_err(|e| e.to_string())?;
-            builder = builder.identity(identity);
-        }
-        (None, None) => {}
-    }
-    builder.build().map_err(|e| e.to_string())
 }
 
 fn builder() -> reqwest::ClientBuilder {

@@ -8,7 +8,8 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::{StatusCode, Url};
 use tokio::sync::Semaphore;
 
-use super::credentials::{self, Material, NotRead, Reach, Secrets};
+use super::credentials::{self, Material, NotRead, Reach};
+use crate::credentials::Secrets;
 use crate::engine::facts::Gap;
 use crate::engine::policy::{CredentialsAt, Prometheus};
 
