@@ -29,4 +29,5 @@ pub mod replay;
 pub mod run;
 pub mod sandbox;
 pub mod serve;
+pub mod sinks;
 mod tls;

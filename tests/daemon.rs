@@ -12,6 +12,11 @@
 
 #[path = "daemon/ledger.rs"]
 mod ledger;
+#[allow(dead_code, reason = "the tests of sinks use the rest")]
+#[path = "sinks/server.rs"]
+mod server;
+#[path = "daemon/sinks.rs"]
+mod sinks;
 #[path = "daemon/stage.rs"]
 mod stage;
 

@@ -11,7 +11,7 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
 /// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("engine", &[]),
     ("cluster", &[]),
     ("tls", &[]),
@@ -25,12 +25,13 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("sandbox", &["engine"]),
     ("replay", &["engine"]),
     ("audit", &["engine", "record", "act", "replay"]),
-    ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy"]),
+    ("sinks", &["engine", "cluster", "credentials", "policy", "record"]),
+    ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy", "sinks"]),
     (
         "cli",
         &[
             "engine", "cluster", "observe", "act", "record", "serve", "policy", "run", "sandbox", "replay",
-            "audit",
+            "audit", "sinks",
         ],
     ),
 ];

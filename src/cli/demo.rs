@@ -134,6 +134,7 @@ fn config(dir: &Path, sandbox: &Sandbox, tap: mpsc::UnboundedSender<Entry>) -> a
         policy_folder: None,
         store: Arc::new(FileStore::open(dir.join("state")).context("cannot keep states")?),
         ledger: Keeping::OfRepositories,
+        sinks: Vec::new(),
         by: super::recorder(),
         cache: dir.join("cache"),
         ready: Ready::default(),

@@ -9,6 +9,7 @@ pub mod revert;
 pub mod rollback;
 pub mod run;
 pub mod schema;
+pub mod sink;
 pub mod suggest;
 
 use std::io::Write;
@@ -45,8 +46,10 @@ pub enum Command {
     Rollback(rollback::Rollback),
     /// Runs the daemon.
     Run(run::Run),
-    /// Prints the JSON Schema of policy files, for editors.
+    /// Prints the JSON Schema of policy files, or of another kind of file, for editors.
     Schema(schema::Schema),
+    /// Says how far the sinks have got, and sends again.
+    Sink(sink::SinkCommand),
     /// Proposes limits for a policy under which recent weeks would have been quiet.
     Suggest(suggest::Suggest),
 }
@@ -63,6 +66,7 @@ impl Cli {
             Command::Rollback(rollback) => rollback.run(out),
             Command::Run(run) => run.run(),
             Command::Schema(schema) => schema.run(out),
+            Command::Sink(sink) => sink.run(out),
             Command::Suggest(suggest) => suggest.run(out),
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +45,9 @@ pub struct Run {
     /// into a folder, or nowhere.
     #[arg(long, value_name = "repository|URL|DIR|none", default_value = "repository")]
     ledger: LedgerAt,
+    /// The file that says where what the ledger holds is sent.
+    #[arg(long, value_name = "FILE")]
+    sinks: Option<PathBuf>,
     /// The folder for copies of Git repositories; may be lost at any time.
     #[arg(long, value_name = "DIR", default_value = "/tmp/lastgood")]
     cache: PathBuf,
@@ -140,6 +143,10 @@ impl Run {
     async fn serve(self) -> anyhow::Result<()> {
         let policies = PolicySet::load(&self.policies).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
         info!(policies = policies.len(), digest = policies.digest(), "Policies loaded.");
+        let sinks = self.sinks.as_deref().map_or(Ok(Vec::new()), super::sink::load)?;
+        if !sinks.is_empty() && matches!(self.ledger, LedgerAt::Nowhere) {
+            bail!("sinks are sent what the ledger holds: say by --ledger where it is");
+        }
         let clients = Clients::infer().await?;
         let store = self.state.open(&clients)?;
         let listener = TcpListener::bind(self.listen)
@@ -158,6 +165,7 @@ impl Run {
             policy_folder: Some(self.policies),
             store,
             ledger: self.ledger.open()?,
+            sinks,
             by: recorder(),
             cache: self.cache,
             ready,

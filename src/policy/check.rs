@@ -71,10 +71,10 @@ const SHORT_MAX: usize = 253;
 
 /// Collects findings.
 #[derive(Default)]
-pub(super) struct Report(Vec<Finding>);
+pub(crate) struct Report(Vec<Finding>);
 
 impl Report {
-    pub(super) fn add(&mut self, path: &[Step], message: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: &[Step], message: impl Into<String>, help: impl Into<String>) {
         let help = Some(help.into()).filter(|help| !help.is_empty());
         let code = Code::BadValue;
         self.0.push(Finding { path: path.to_vec(), needle: None, code, message: message.into(), help });
@@ -98,7 +98,7 @@ impl Report {
         self.0.push(Finding { path: path.to_vec(), needle, code, message, help });
     }
 
-    pub(super) fn findings(self) -> Vec<Finding> {
+    pub(crate) fn findings(self) -> Vec<Finding> {
         self.0
     }
 }
@@ -120,7 +120,7 @@ pub fn check(file: &PolicyFile) -> Vec<Finding> {
     report.0
 }
 
-pub(super) fn keys(path: &[&str]) -> Vec<Step> {
+pub(crate) fn keys(path: &[&str]) -> Vec<Step> {
     path.iter().map(|key| Step::Key((*key).to_owned())).collect()
 }
 
@@ -260,7 +260,7 @@ fn counts(file: &PolicyFile, report: &mut Report) {
 }
 
 /// The URL, if it is one of a server and holds no secret; says what is wrong with it otherwise.
-pub(super) fn web_url(url: &str, path: &[Step], example: &str, report: &mut Report) -> Option<http::Uri> {
+pub(crate) fn web_url(url: &str, path: &[Step], example: &str, report: &mut Report) -> Option<http::Uri> {
     // No message repeats the URL, since what is wrong with it may be a password.
     let Ok(url) = url.parse::<http::Uri>() else {
         report.add(path, "this is not a URL", format!("write it like `{example}`"));
@@ -272,11 +272,11 @@ pub(super) fn web_url(url: &str, path: &[Step], example: &str, report: &mut Repo
     } else if authority.contains('@') {
         report.add(
             path,
-            "the URL holds a user name or a password, and policies are no place for secrets",
+            "the URL holds a user name or a password, and a file like this is no place for secrets",
             "take out everything up to `@`",
         );
     } else if url.query().is_some() {
-        report.add(path, "the URL has a query part (`?…`)", "give the base URL only, without `/api/v1`");
+        report.add(path, "the URL has a query part (`?…`)", "give the base URL only");
     } else {
         return Some(url);
     }
@@ -372,7 +372,7 @@ fn git(file: &PolicyFile, report: &mut Report) {
 }
 
 /// Whether the text can be a name; says why when not.
-pub(super) fn short_text(value: &str, path: &[Step], field: &str, report: &mut Report) -> bool {
+pub(crate) fn short_text(value: &str, path: &[Step], field: &str, report: &mut Report) -> bool {
     let message = if value.trim().is_empty() {
         format!("`{field}` is empty")
     } else if value.trim() != value || value.chars().any(char::is_control) {

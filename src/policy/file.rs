@@ -60,7 +60,7 @@ pub struct PolicyFile {
 }
 
 /// Takes a field without a value for one that is not there: people comment out all that stands below it.
-fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Default + Deserialize<'de>,
     D: serde::Deserializer<'de>,

@@ -32,14 +32,19 @@ mod slo;
 mod structure;
 mod words;
 
+pub(crate) use check::{Finding, Report, Step, keys, short_text, web_url};
 pub use lint::place;
 pub use mistake::{Mistake, Mistakes};
+pub(crate) use read::read_as;
 pub use read::{Loaded, read};
 pub use reload::watch;
 pub use rewrite::{Limit, with_limits};
 pub use schema::schema;
+pub(crate) use schema::schema_of;
 pub use selector::{Pattern, Selector};
 pub use set::{Match, PolicySet, SourceFile, read_files};
+pub(crate) use structure::Written;
+pub(crate) use words::words;
 
 #[cfg(test)]
 mod properties;

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::check;
+use super::check::{Finding, check};
 use super::code::Code;
 use super::file::{self, PolicyFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::selector::{Pattern, Selector};
 use super::slo::looks_back;
+use super::structure::Written;
 use super::{preset, server, slo, structure};
 use crate::engine::forge::{ForgeKind, ForgeRules, MergeMethod, ProposalRules};
 use crate::engine::policy::{
@@ -35,13 +36,7 @@ pub struct Loaded {
 
 /// Reads one policy file; its name without the ending becomes the policy's name.
 pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
-    if bytes.len() > FILE_BYTES_MAX {
-        let message = format!("the file has {} bytes, which is no policy", bytes.len());
-        return Err(Mistake::whole(file, message, Some(format!("at most {FILE_BYTES_MAX} bytes"))).into());
-    }
-    let text = text(file, bytes)?;
-    let mut reading = structure::read(file, text);
-    if let Some(parsed) = &reading.policy {
+    let parsed = read_as(file, bytes, |parsed| {
         let mut findings = check(parsed);
         // Whether its measurements fit can be told of SLOs that make sense each by itself.
         if findings.is_empty()
@@ -49,24 +44,42 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Loaded, Mistakes> {
         {
             findings.extend(slo::too_much(&policy));
         }
-        let found = structure::locate(file, text, &reading, findings);
-        reading.mistakes.extend(found);
-        reading.mistakes.sort_by_key(Mistake::order);
-    }
-    let parsed = match (reading.policy, Mistakes::new(reading.mistakes)) {
-        (Some(parsed), None) => parsed,
-        (_, Some(mistakes)) => return Err(mistakes),
-        (None, None) => return Err(Mistake::whole(file, "the file cannot be read", None).into()),
-    };
+        findings
+    })?;
     let name = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let loaded = convert(name.unwrap_or_else(|| file.to_owned()), &parsed);
     let (selector, mut policy) = loaded.map_err(|why| {
         let message = format!("lastgood contradicts itself about this policy: {why}");
         Mistakes::from(Mistake::whole(file, message, Some("please report it with the file".to_owned())))
     })?;
+    let text = text(file, bytes)?;
     text.clone_into(&mut policy.text);
     let place = structure::place_of_application(text);
     Ok(Loaded { selector, policy: Arc::new(policy), file: file.to_owned(), place })
+}
+
+/// Reads one file of any kind; `check` finds what makes no sense in it.
+pub(crate) fn read_as<T: Written>(
+    file: &str,
+    bytes: &[u8],
+    check: impl FnOnce(&T) -> Vec<Finding>,
+) -> Result<T, Mistakes> {
+    if bytes.len() > FILE_BYTES_MAX {
+        let message = format!("the file has {} bytes, which is no {}", bytes.len(), T::NAME);
+        return Err(Mistake::whole(file, message, Some(format!("at most {FILE_BYTES_MAX} bytes"))).into());
+    }
+    let text = text(file, bytes)?;
+    let mut reading = structure::read_as::<T>(file, text);
+    if let Some(parsed) = &reading.policy {
+        let found = structure::locate(file, text, &reading, check(parsed));
+        reading.mistakes.extend(found);
+        reading.mistakes.sort_by_key(Mistake::order);
+    }
+    match (reading.policy, Mistakes::new(reading.mistakes)) {
+        (Some(parsed), None) => Ok(parsed),
+        (_, Some(mistakes)) => Err(mistakes),
+        (None, None) => Err(Mistake::whole(file, "the file cannot be read", None).into()),
+    }
 }
 
 fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Mistakes> {

@@ -13,9 +13,14 @@ use super::file::{API_VERSION, ApiVersion, PolicyFile};
 
 /// The schema of a policy file. What it refuses is a mistake; what it lets pass may still make no sense.
 pub fn schema() -> Schema {
+    schema_of::<PolicyFile>("A policy of lastgood")
+}
+
+/// The schema of a kind of file.
+pub(crate) fn schema_of<T: JsonSchema>(title: &str) -> Schema {
     // Draft 7 is the one that every editor's YAML support knows.
-    let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<PolicyFile>();
-    schema.insert("title".to_owned(), json!("A policy of lastgood"));
+    let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), json!(title));
     empty_sections_are_allowed(&mut schema);
     RecursiveTransform(one_line).transform(&mut schema);
     schema

@@ -1,6 +1,7 @@
 //! YAML text to [`PolicyFile`] with the place of each value: the only module that knows the YAML library.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_saphyr::path_map::PathKey;
 use serde_saphyr::{DefaultMessageFormatter, Error, Location, MessageFormatter as _, Options};
 
@@ -13,13 +14,47 @@ use super::mistake::{Mistake, Place, Position, suggestion};
 /// Mistakes of structure reported for one file; a file with more is not a policy.
 const STRUCTURE_MISTAKES_MAX: usize = 20;
 
+/// A kind of file that people write.
+pub(crate) trait Written: DeserializeOwned {
+    /// What one of them is called.
+    const NAME: &'static str;
+    /// What to do with a second document in it.
+    const SECOND: &'static str;
+    /// What to do about a field that is missing; none where its name says enough.
+    fn missing(field: &str) -> Option<&'static str>;
+}
+
+impl Written for PolicyFile {
+    const NAME: &'static str = "policy";
+    const SECOND: &'static str =
+        "a file holds one policy, which bears the file's name: move this one to a file of its own";
+
+    fn missing(field: &str) -> Option<&'static str> {
+        Some(match field {
+            "mode" => "add `mode: push`, or `mode: dry-run` to only be told what would be pushed",
+            "rollback" => {
+                "add `rollback: { mode: push }`, or `mode: dry-run` to only be told what would be pushed"
+            }
+            "apiVersion" => "begin the file with `apiVersion: lastgood.dev/v1alpha1`",
+            "application" => "say which applications the policy is for, as in `application: { name: shop }`",
+            "url" => "say where Prometheus is, as in `url: http://prometheus.monitoring:9090`",
+            _ => return None,
+        })
+    }
+}
+
 /// What came of reading the structure of a file.
-pub(super) struct Reading {
-    /// The policy, if its sense can be judged; it may hold guesses when there are mistakes.
-    pub(super) policy: Option<PolicyFile>,
+pub(super) struct Reading<T = PolicyFile> {
+    /// The policy, or what else it is, if its sense can be judged; it may hold guesses when there are mistakes.
+    pub(super) policy: Option<T>,
     /// What is wrong with the structure.
     pub(super) mistakes: Vec<Mistake>,
     draft: Draft,
+}
+
+/// Reads the structure of a policy.
+pub(super) fn read(file: &str, text: &str) -> Reading {
+    read_as(file, text)
 }
 
 /// Reads the structure: fields, types and syntax, not yet the sense.
@@ -27,10 +62,10 @@ pub(super) struct Reading {
 /// The YAML library stops at the first mistake. So that a person need not run a check once for each, a misspelt field is read
 /// as the one that was meant, any other entry at fault is blanked, and the rest is read again, until a mistake may be the
 /// consequence of an earlier one.
-pub(super) fn read(file: &str, text: &str) -> Reading {
+pub(super) fn read_as<T: Written>(file: &str, text: &str) -> Reading<T> {
     let mut reading = Reading { policy: None, mistakes: Vec::new(), draft: Draft::new(text) };
     while reading.mistakes.len() < STRUCTURE_MISTAKES_MAX {
-        let error = match serde_saphyr::from_str_with_options::<PolicyFile>(&reading.draft.text, options()) {
+        let error = match serde_saphyr::from_str_with_options::<T>(&reading.draft.text, options()) {
             Ok(policy) => {
                 reading.policy = Some(policy).filter(|_| !reading.draft.blanked);
                 break;
@@ -43,7 +78,7 @@ pub(super) fn read(file: &str, text: &str) -> Reading {
         }
         let at = error.location().filter(|at| *at != Location::UNKNOWN).map(position);
         let place = at.map(|at| place(text, reading.draft.original(at)));
-        reading.mistakes.push(describe(file, place, error));
+        reading.mistakes.push(describe::<T>(file, place, error));
         if is_final(error) || at.is_none_or(|at| !reading.draft.repair(error, at)) {
             break;
         }
@@ -53,9 +88,14 @@ pub(super) fn read(file: &str, text: &str) -> Reading {
 }
 
 /// Gives findings their places in the text.
-pub(super) fn locate(file: &str, text: &str, reading: &Reading, findings: Vec<Finding>) -> Vec<Mistake> {
+pub(super) fn locate<T: Written>(
+    file: &str,
+    text: &str,
+    reading: &Reading<T>,
+    findings: Vec<Finding>,
+) -> Vec<Mistake> {
     // The library hands out its map of places only with a failed validation.
-    let places = match serde_saphyr::from_str_with_options_valid::<Probe>(&reading.draft.text, options()) {
+    let places = match serde_saphyr::from_str_with_options_valid::<Probe<T>>(&reading.draft.text, options()) {
         Err(error) => match error.without_snippet() {
             Error::ValidationError { locations, .. } => Some(locations.clone()),
             _ => None,
@@ -100,12 +140,12 @@ fn options() -> Options {
     serde_saphyr::options! { with_snippet: false }
 }
 
-/// A policy file whose validation always fails.
+/// A file whose validation always fails.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Probe(#[expect(dead_code, reason = "only its places are wanted")] PolicyFile);
+struct Probe<T>(#[allow(dead_code, reason = "only its places are wanted")] T);
 
-impl garde::Validate for Probe {
+impl<T> garde::Validate for Probe<T> {
     type Context = ();
 
     fn validate_into(&self, (): &(), parent: &mut dyn FnMut() -> garde::Path, report: &mut garde::Report) {
@@ -185,8 +225,8 @@ fn is_final(error: &Error) -> bool {
     matches!(error, Error::Message { msg, .. } if msg.starts_with(UNKNOWN_API_VERSION))
 }
 
-/// Puts the library's error into words for the writer of a policy.
-fn describe(file: &str, place: Option<Place>, error: &Error) -> Mistake {
+/// Puts the library's error into words for the writer of the file.
+fn describe<T: Written>(file: &str, place: Option<Place>, error: &Error) -> Mistake {
     let word: String = place.as_ref().map_or_else(String::new, |place| {
         place.text.chars().skip(place.column.saturating_sub(1)).take(place.width).collect()
     });
@@ -195,7 +235,7 @@ fn describe(file: &str, place: Option<Place>, error: &Error) -> Mistake {
         Error::SerdeUnknownField { field, expected, .. } => {
             (format!("unknown field `{field}`"), Some(suggestion(field, expected)))
         }
-        Error::SerdeMissingField { field, .. } => missing(field),
+        Error::SerdeMissingField { field, .. } => missing::<T>(field),
         Error::InvalidScalar { ty, .. } => (format!("`{word}` is not {}", wanted(ty)), None),
         Error::Unexpected { expected: "mapping start", .. } => with_help(
             "fields are wanted here",
@@ -212,16 +252,13 @@ fn describe(file: &str, place: Option<Place>, error: &Error) -> Mistake {
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
             with_help("this alias refers to itself", "write the value out")
         }
-        Error::MultipleDocuments { .. } => with_help(
-            "a second document begins here",
-            "a file holds one policy, which bears the file's name: move this one to a file of its own",
-        ),
+        Error::MultipleDocuments { .. } => with_help("a second document begins here", T::SECOND),
         Error::Eof { .. } => {
             let help = "begin with `apiVersion: lastgood.dev/v1alpha1`, or give the file another ending";
-            let message = "there is no policy in this file".to_owned();
+            let message = format!("there is no {} in this file", T::NAME);
             return Mistake::whole(file, message, Some(help.to_owned()));
         }
-        Error::AliasError { error, .. } => return describe(file, place, error),
+        Error::AliasError { error, .. } => return describe::<T>(file, place, error),
         other => {
             let message = DefaultMessageFormatter.format_message(other).into_owned();
             match message.split_once('\n') {
@@ -252,18 +289,8 @@ fn code(error: &Error) -> Code {
     }
 }
 
-fn missing(field: &str) -> (String, Option<String>) {
-    let help = match field {
-        "mode" => "add `mode: push`, or `mode: dry-run` to only be told what would be pushed",
-        "rollback" => {
-            "add `rollback: { mode: push }`, or `mode: dry-run` to only be told what would be pushed"
-        }
-        "apiVersion" => "begin the file with `apiVersion: lastgood.dev/v1alpha1`",
-        "application" => "say which applications the policy is for, as in `application: { name: shop }`",
-        "url" => "say where Prometheus is, as in `url: http://prometheus.monitoring:9090`",
-        _ => return (format!("`{field}` is missing"), None),
-    };
-    (format!("`{field}` is missing"), Some(help.to_owned()))
+fn missing<T: Written>(field: &str) -> (String, Option<String>) {
+    (format!("`{field}` is missing"), T::missing(field).map(str::to_owned))
 }
 
 fn wanted(rust_type: &str) -> &str {

@@ -765,7 +765,7 @@ fn pull_requests() {
     check_lines(
         "git: { forge: { url: 'https://ann:secret@git.example', secret: ' ' } }",
         &[
-            "p:4:22: the URL holds a user name or a password, and policies are no place for secrets; take out everything up to `@`",
+            "p:4:22: the URL holds a user name or a password, and a file like this is no place for secrets; take out everything up to `@`",
             "p:4:64: `secret` is empty",
         ],
     );

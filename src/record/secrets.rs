@@ -26,6 +26,21 @@ const TOKENS: [&str; 12] = [
 const SECRET_NAMES: [&str; 9] =
     ["token", "secret", "passw", "apikey", "api_key", "api-key", "signature", "credential", "auth"];
 
+/// Members of an object whose text is a secret, in small letters and without `-` and `_`.
+const SECRET_MEMBERS: [&str; 11] = [
+    "password",
+    "passwd",
+    "token",
+    "accesstoken",
+    "bearertoken",
+    "authorization",
+    "proxyauthorization",
+    "apikey",
+    "clientsecret",
+    "privatekey",
+    "cookie",
+];
+
 /// Schemes of an `Authorization` header.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
 
@@ -39,12 +54,21 @@ pub fn hidden(text: &str) -> String {
     tokens(&text)
 }
 
-/// The same in each text of a JSON value.
+/// The same in each text of a JSON value, and the whole of what is called a password or a token.
 pub fn hide(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::String(text) => *text = hidden(text),
         serde_json::Value::Array(values) => values.iter_mut().for_each(hide),
-        serde_json::Value::Object(members) => members.values_mut().for_each(hide),
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    serde_json::Value::String(text) if !text.is_empty() && is_secret_member(name) => {
+                        HIDDEN.clone_into(text);
+                    }
+                    member => hide(member),
+                }
+            }
+        }
         serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
     }
 }
@@ -68,6 +92,12 @@ pub fn without_headers<'a>(
         }
     }
     Some(lines.join("\n"))
+}
+
+/// Whether a member of an object is called so that its text must be a secret. `secret` is the name of one, in a policy.
+fn is_secret_member(name: &str) -> bool {
+    let plain = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
+    SECRET_MEMBERS.contains(&plain.collect::<String>().as_str())
 }
 
 fn keys(text: &str) -> String {
@@ -216,6 +246,16 @@ mod tests {
             assert_eq!(hidden(text), expected, "{text}");
             assert_eq!(hidden(expected), expected, "hidden twice");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_called_a_secret_holds_none_afterwards() {
+        let mut value =
+            serde_json::json!({ "a": [{ "API-Key": "x", "token": "", "n": 1 }], "secret": "name" });
+        hide(&mut value);
+        let expected =
+            serde_json::json!({ "a": [{ "API-Key": "***", "token": "", "n": 1 }], "secret": "name" });
+        assert_eq!(value, expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -59,6 +59,8 @@ pub(super) struct Ledgers {
     writers: Mutex<BTreeMap<String, Known>>,
     /// What a ledger gets before its first record of an application: who writes there, and by which policies.
     own: Mutex<Vec<Record>>,
+    /// Gets all of them when there is one more, or something new in one.
+    news: News,
 }
 
 /// A ledger that is written.
@@ -68,6 +70,9 @@ struct Known {
     tell: mpsc::UnboundedSender<Told>,
     means: Option<Means>,
 }
+
+/// The ledgers that are written.
+type News = watch::Sender<Vec<Arc<dyn Ledger>>>;
 
 /// Records of one application that wait, as they were last saved.
 pub(super) type Queue = Arc<Mutex<Vec<Packed>>>;
@@ -92,7 +97,7 @@ impl Ledgers {
     /// Starts the task of a ledger that all share; others are started once they are needed.
     pub(super) fn start(keeping: Keeping, place: Place, cache: PathBuf) -> Self {
         let (writers, own) = (Mutex::default(), Mutex::default());
-        let ledgers = Self { keeping, place, cache, writers, own };
+        let ledgers = Self { keeping, place, cache, writers, own, news: News::default() };
         match &ledgers.keeping {
             Keeping::In(ledger) => {
                 ledgers.open(String::new(), Arc::clone(ledger), None);
@@ -103,6 +108,11 @@ impl Ledgers {
             Keeping::Nowhere | Keeping::OfRepositories => {}
         }
         ledgers
+    }
+
+    /// The ledgers, for whoever reads them; sent anew whenever there is something new in one.
+    pub(super) fn reading(&self) -> watch::Receiver<Vec<Arc<dyn Ledger>>> {
+        self.news.subscribe()
     }
 
     /// Whether records of this application are made.
@@ -167,9 +177,11 @@ impl Ledgers {
     fn open(&self, key: String, ledger: Arc<dyn Ledger>, means: Option<Means>) -> Known {
         let (tell, told) = mpsc::unbounded_channel();
         let shared = !matches!(self.keeping, Keeping::OfRepositories);
-        let mut writer = Writer::new(Arc::clone(&ledger), self.place.client.clone(), shared);
+        let mut writer =
+            Writer::new(Arc::clone(&ledger), self.place.client.clone(), self.news.clone(), shared);
         writer.own.extend(lock(&self.own).iter().cloned());
         tokio::spawn(writer.run(told));
+        self.news.send_modify(|all| all.push(Arc::clone(&ledger)));
         let known = Known { ledger, tell, means };
         lock(&self.writers).insert(key, known.clone());
         known
@@ -193,6 +205,7 @@ impl Ledgers {
 struct Writer {
     ledger: Arc<dyn Ledger>,
     client: Client,
+    news: News,
     sources: BTreeMap<AppKey, Source>,
     own: VecDeque<Record>,
     /// When what waits is written.
@@ -204,10 +217,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(ledger: Arc<dyn Ledger>, client: Client, shared: bool) -> Self {
+    fn new(ledger: Arc<dyn Ledger>, client: Client, news: News, shared: bool) -> Self {
         Self {
             ledger,
             client,
+            news,
             sources: BTreeMap::new(),
             own: VecDeque::new(),
             due: None,
@@ -283,7 +297,10 @@ impl Writer {
             let (ledger, records) = (Arc::clone(&self.ledger), batch.records.clone());
             let appended = tokio::task::spawn_blocking(move || ledger.append(&records)).await;
             match appended {
-                Ok(Ok(_)) => self.written(&batch),
+                Ok(Ok(_)) => {
+                    self.written(&batch);
+                    self.news.send_modify(|_| {});
+                }
                 Ok(Err(error)) => return self.failed(&error).await,
                 Err(error) => {
                     error!(%error, "The ledger's writer broke off; please report this.");

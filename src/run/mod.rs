@@ -39,6 +39,7 @@ use crate::policy::{Match, PolicySet};
 use crate::record::ledger::Recorder;
 use crate::record::state::StateStore;
 use crate::serve::Ready;
+use crate::sinks::{self, Sink, Sinks};
 
 /// Facts of all applications on their way from the watches; they wait there rather than here.
 const FACTS_MAX: usize = 256;
@@ -67,6 +68,8 @@ pub struct Config {
     pub store: Arc<dyn StateStore>,
     /// Where records go.
     pub ledger: Keeping,
+    /// Where what the ledger holds is sent.
+    pub sinks: Vec<Sink>,
     /// Who records: this program, the Pod and its identity.
     pub by: Recorder,
     /// Where copies of repositories are kept; may be lost at any time.
@@ -126,6 +129,14 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> a
         fleet: Mutex::default(),
         write_checks: write_access::Checks::default(),
     });
+    let sinks = Sinks::start(sinks::Config {
+        sinks: config.sinks,
+        ledgers: shared.ledgers.reading(),
+        store: Arc::clone(&shared.store),
+        client: Some(shared.clients.request.clone()),
+        namespace: shared.argocd_namespace.clone(),
+        pace: sinks::Pace::default(),
+    });
     let (seen_tx, mut seen) = mpsc::channel(FACTS_MAX);
     let (rollout_tx, mut rollout) = mpsc::channel(FACTS_MAX);
     let rollouts = Rollouts::start(&config.clients.watch, rollout_tx);
@@ -161,6 +172,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> a
     };
     watching.abort();
     daemon.stop().await;
+    sinks.stop().await;
     ended
 }
 
@@ -276,6 +288,8 @@ impl Daemon {
         }
         self.rollouts.follow(app.clone(), facts.workloads.clone(), facts.in_cluster);
         write_access::begin(&self.shared, &facts, &policy);
+        // Sinks may be behind in it, even if nothing is ever written to it again.
+        self.shared.ledgers.ledger(&facts, &policy);
         match &known.task {
             Some(task) => {
                 task.policy.send_if_modified(|old| {

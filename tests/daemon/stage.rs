@@ -52,6 +52,8 @@ pub(crate) struct Stage {
     unread: VecDeque<Entry>,
     ledger_fault: Arc<AtomicBool>,
     on_branches: bool,
+    /// Where the daemon sends records.
+    pub(crate) sinks: Vec<lastgood::sinks::Sink>,
 }
 
 /// A ledger that can be taken away.
@@ -115,8 +117,9 @@ impl Stage {
         let set = PolicySet::load(&folder).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (sender, changed) = watch::channel(Arc::new(set));
         tokio::spawn(policy::watch(folder, Duration::from_millis(100), sender.clone()));
-        let (journal, unread, ledger_fault, on_branches) = Default::default();
+        let (journal, unread, ledger_fault, on_branches, sinks) = Default::default();
         Self {
+            sinks,
             sandbox,
             dir,
             keep,
@@ -235,6 +238,7 @@ slos:
             policy_folder: Some(self.policy_folder()),
             store,
             ledger: if self.on_branches { Keeping::OfRepositories } else { Keeping::In(self.ledger()) },
+            sinks: self.sinks.clone(),
             by: Recorder { version: "test".into(), ..Recorder::default() },
             cache: self.dir.path().join("cache"),
             ready: Ready::clone(&ready),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lastgood::policy;
 use lastgood::policy::lint::{Assumptions, warnings};
+use lastgood::sinks;
 use serde_json::Value;
 
 use crate::{in_checkout, read};
@@ -60,6 +61,10 @@ fn policies_in_documents_are_valid() {
                 continue;
             }
             let name = format!("{}:{line}", path.display());
+            if block.contains("\nsinks:") {
+                sinks::read(&name, block.as_bytes()).unwrap_or_else(|mistakes| panic!("{name}\n{mistakes}"));
+                continue;
+            }
             policy::read(&name, block.as_bytes()).unwrap_or_else(|mistakes| panic!("{name}\n{mistakes}"));
             let file = policy::SourceFile { name, bytes: block.into_bytes() };
             let assumptions = Assumptions { scrape_interval: Duration::from_secs(15) };

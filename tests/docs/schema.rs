@@ -1,17 +1,24 @@
 //! The schema that editors check policies by: it takes what the reader takes, and refuses what a schema can see.
 
+use std::collections::BTreeSet;
+
 use jsonschema::Validator;
 use serde_json::Value;
 
 use crate::{check, in_checkout, read};
 
-/// The line by which an editor finds the schema, beside the sample.
+/// The line by which an editor finds the schema of a policy, beside the sample.
 const MODELINE: &str = "# yaml-language-server: $schema=./policy.schema.json";
+
+/// The same for sinks.
+const SINKS_MODELINE: &str = "# yaml-language-server: $schema=../sinks.schema.json";
 
 #[test]
 fn the_schema_is_that_of_the_types() {
     let schema = serde_json::to_string_pretty(&lastgood::policy::schema()).unwrap();
     check("config/policy.schema.json", &(schema + "\n"));
+    let schema = serde_json::to_string_pretty(&lastgood::sinks::schema()).unwrap();
+    check("config/sinks.schema.json", &(schema + "\n"));
 }
 
 #[test]
@@ -22,9 +29,12 @@ fn the_ledgers_schema_is_that_of_the_types() {
 }
 
 fn validator() -> Validator {
-    let schema = serde_json::to_value(lastgood::policy::schema()).unwrap();
-    jsonschema::draft7::meta::validate(&schema).unwrap_or_else(|error| panic!("not a schema: {error}"));
-    jsonschema::draft7::new(&schema).unwrap_or_else(|error| panic!("not a schema: {error}"))
+    validator_of(&serde_json::to_value(lastgood::policy::schema()).unwrap())
+}
+
+fn validator_of(schema: &Value) -> Validator {
+    jsonschema::draft7::meta::validate(schema).unwrap_or_else(|error| panic!("not a schema: {error}"));
+    jsonschema::draft7::new(schema).unwrap_or_else(|error| panic!("not a schema: {error}"))
 }
 
 /// What the schema says against the policy, as `place: what`.
@@ -33,20 +43,45 @@ fn complaints(validator: &Validator, yaml: &str) -> Vec<String> {
     validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-#[test]
-fn the_samples_are_valid_and_name_the_schema() {
-    let validator = validator();
-    let mut samples = 0;
-    for entry in std::fs::read_dir(in_checkout("config")).unwrap() {
+/// The text of each sample of a folder; all fit the schema and name it.
+fn samples(folder: &str, validator: &Validator, modeline: &str) -> Vec<(String, String)> {
+    let mut samples = Vec::new();
+    for entry in std::fs::read_dir(in_checkout(folder)).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "yaml") {
             let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(complaints(&validator, &text), Vec::<String>::new(), "{}", path.display());
-            assert_eq!(text.lines().next(), Some(MODELINE), "{}", path.display());
-            samples += 1;
+            assert_eq!(complaints(validator, &text), Vec::<String>::new(), "{}", path.display());
+            assert_eq!(text.lines().next(), Some(modeline), "{}", path.display());
+            samples.push((path.display().to_string(), text));
         }
     }
-    assert!(samples > 0);
+    assert!(!samples.is_empty());
+    samples
+}
+
+#[test]
+fn the_samples_are_valid_and_name_the_schema() {
+    samples("config", &validator(), MODELINE);
+}
+
+/// There is one for each form, and the reader takes it.
+#[test]
+fn the_samples_of_sinks_are_valid_and_name_the_schema() {
+    let validator = validator_of(&serde_json::to_value(lastgood::sinks::schema()).unwrap());
+    let mut shown = BTreeSet::new();
+    for (name, text) in samples("config/sinks", &validator, SINKS_MODELINE) {
+        let sinks = lastgood::sinks::read(&name, text.as_bytes());
+        let sinks = sinks.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        shown.extend(sinks.into_iter().map(|sink| String::from(sink.format)));
+    }
+    assert_eq!(shown, formats(), "each form has an example");
+}
+
+/// The forms that the schema names.
+fn formats() -> BTreeSet<String> {
+    let schema: Value = serde_json::from_str(&read("config/sinks.schema.json")).unwrap();
+    let words = schema["definitions"]["Format"]["oneOf"].as_array().unwrap();
+    words.iter().map(|word| word["const"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Each is also a mistake to the reader, or the schema would be stricter than what it describes.
@@ -105,9 +140,11 @@ fn every_field_is_described() {
             }
         }
     }
-    let schema: Value = serde_json::from_str(&read("config/policy.schema.json")).unwrap();
-    walk(&schema, "the file");
-    for (name, definition) in schema["definitions"].as_object().unwrap() {
-        walk(definition, name);
+    for file in ["config/policy.schema.json", "config/sinks.schema.json"] {
+        let schema: Value = serde_json::from_str(&read(file)).unwrap();
+        walk(&schema, "the file");
+        for (name, definition) in schema["definitions"].as_object().unwrap() {
+            walk(definition, name);
+        }
     }
 }

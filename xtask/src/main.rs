@@ -14,12 +14,14 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 
 const USAGE: &str = "\
-usage: cargo xtask test [--fast | --rendered | --gitea | --only FILTER]
+usage: cargo xtask test [--fast | --rendered | --gitea | --collector | --only FILTER]
 
-  test                 every test: the fast ones, those with a real Kustomize, Helm and Gitea, the real cluster's
+  test                 every test: the fast ones, those with a real Kustomize, Helm, Gitea and OpenTelemetry Collector,
+                       the real cluster's
   test --fast          only what needs nothing but cargo
   test --rendered      only what needs the real Kustomize and Helm and no cluster
   test --gitea         only what needs a real Gitea and no cluster
+  test --collector     only what needs a real OpenTelemetry Collector and no cluster
   test --only FILTER   only the cluster scenarios whose name contains FILTER
 
 The cluster's parts are built once, about half an hour on two cores, and kept in $LASTGOOD_CACHE (by default
@@ -31,6 +33,7 @@ enum Task {
     Fast,
     Rendered,
     Gitea,
+    Collector,
     Everything,
     Only(String),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ["test", "--fast"] => Task::Fast,
         ["test", "--rendered"] => Task::Rendered,
         ["test", "--gitea"] => Task::Gitea,
+        ["test", "--collector"] => Task::Collector,
         ["test", "--only", filter] => Task::Only((*filter).to_owned()),
         ["help" | "--help" | "-h", ..] | ["test", "--help" | "-h"] => Task::Help,
         _ => {
@@ -69,12 +73,14 @@ fn run(task: &Task) -> Result<()> {
         Task::Fast => fast(&root),
         Task::Rendered => rendered(&root),
         Task::Gitea => gitea(&root),
+        Task::Collector => collector(&root),
         Task::Everything => {
             // Said before anything runs, so that nobody waits for the fast tests to learn that a package is missing.
             needs::check(&root)?;
             fast(&root)?;
             rendered(&root)?;
             gitea(&root)?;
+            collector(&root)?;
             cluster(&root, None)
         }
         Task::Only(filter) => {
@@ -96,6 +102,11 @@ fn rendered(root: &Path) -> Result<()> {
 fn gitea(root: &Path) -> Result<()> {
     let built = parts::build(root, &cache()?, |part| part == "gitea")?;
     cargo(root, &["test", "--test", "gitea"], Some(&built))
+}
+
+fn collector(root: &Path) -> Result<()> {
+    let built = parts::build(root, &cache()?, |part| part == "otelcol")?;
+    cargo(root, &["test", "--test", "collector"], Some(&built))
 }
 
 fn cluster(root: &Path, filter: Option<&str>) -> Result<()> {

@@ -26,7 +26,7 @@ struct Part {
     links: &'static [&'static str],
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part {
         name: "helm",
         module: "helm.sh/helm/v3",
@@ -106,6 +106,15 @@ const PARTS: [Part; 7] = [
         files: &[("options", "static/options"), ("templates", "static/templates")],
         links: &[],
     },
+    Part {
+        name: "otelcol",
+        module: "go.opentelemetry.io/collector/otelcol",
+        // The collector is a library: which parts one has is a program of a few lines, beside the go.mod.
+        programs: &[("lastgood.dev/tests/cluster/tools/otelcol", "otelcol")],
+        ldflags: "-s -w",
+        files: &[],
+        links: &[],
+    },
 ];
 
 /// Builds what the cache lacks of the parts that are `wanted`; returns `name=folder` pairs joined by colons, as the tests
@@ -153,6 +162,9 @@ impl Part {
         for file in ["go.mod", "go.sum"] {
             let path = source.join(file);
             hash.add(&fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+        }
+        if let Ok(program) = fs::read(source.join("main.go")) {
+            hash.add(&program);
         }
         hash.add(format!("{self:?} {:?} {}", self.go_flags(), std::env::consts::ARCH).as_bytes());
         Ok(format!("{:016x}", hash.0))

@@ -18,7 +18,7 @@ use crate::engine::facts::AppKey;
     kind = "LastGood",
     namespaced,
     status = "LastGoodStatus",
-    doc = "What lastgood knows about the Argo CD Application of the same name. Written by the daemon only.",
+    doc = "What lastgood knows about the Argo CD Application of the same name, or how far a sink has got. Written by the daemon only.",
     printcolumn = r#"{"name":"Application","type":"string","jsonPath":".spec.application"}"#,
     printcolumn = r#"{"name":"Revision","type":"string","jsonPath":".status.summary.revision"}"#,
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.summary.phase"}"#,
@@ -136,13 +136,16 @@ fn empty(app: &AppKey, uid: &str) -> LastGood {
         metadata: ObjectMeta {
             name: Some(app.name.clone()),
             namespace: Some(app.namespace.clone()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "argoproj.io/v1alpha1".into(),
-                kind: "Application".into(),
-                name: app.name.clone(),
-                uid: uid.to_owned(),
-                ..OwnerReference::default()
-            }]),
+            // What is kept for no Application goes with none.
+            owner_references: (!uid.is_empty()).then(|| {
+                vec![OwnerReference {
+                    api_version: "argoproj.io/v1alpha1".into(),
+                    kind: "Application".into(),
+                    name: app.name.clone(),
+                    uid: uid.to_owned(),
+                    ..OwnerReference::default()
+                }]
+            }),
             ..ObjectMeta::default()
         },
         spec: LastGoodSpec { application: app.name.clone() },

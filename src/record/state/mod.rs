@@ -24,7 +24,7 @@ pub trait StateStore: Send + Sync {
     /// Writes an application's document if what is there now is `expect`: none means that nothing is there.
     ///
     /// `uid` is the Application object's uid: the document goes when that object goes, and what was saved for another one
-    /// counts as nothing.
+    /// counts as nothing. An empty one is of no Application: the document stays.
     async fn save(
         &self,
         app: &AppKey,
