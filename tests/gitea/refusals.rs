@@ -47,6 +47,7 @@ fn revert(shop: &Shop, access: &Access) -> RevertOutcome {
         }],
         evidence: vec!["It is sick.".into()],
         quarantine: vec![],
+        record: None,
         rules: RevertRules { on_newer_change: OnNewerChange::Revert, ..RevertRules::default() },
         mode: Delivery::Push,
         only_look: false,

@@ -46,6 +46,7 @@ impl Daemon {
             parts: vec![part],
             evidence: vec!["web: 2 of 2 pods in ImagePullBackOff.".into()],
             quarantine: vec![],
+            record: None,
             rules: RevertRules::default(),
             mode: Delivery::Push,
             only_look: false,
