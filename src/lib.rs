@@ -20,6 +20,7 @@ pub mod act;
 pub mod audit;
 pub mod cli;
 pub mod cluster;
+mod codes;
 mod credentials;
 pub mod engine;
 pub mod observe;

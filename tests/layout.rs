@@ -11,20 +11,21 @@ const ENGINE_MAY: [&str; 4] = ["std", "serde", "thiserror", "jiff"];
 ///
 /// An adapter knows the engine's facts and actions and how to reach the cluster, and no other adapter; only `run` and
 /// `cli` connect rooms. The sandbox stands in for the world, so it knows no adapter.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("engine", &[]),
     ("cluster", &[]),
     ("tls", &[]),
+    ("codes", &[]),
     ("credentials", &["engine", "tls"]),
     ("observe", &["engine", "cluster", "credentials", "tls"]),
     // Of `record` only the ledger's form: the branch that keeps it is an act of Git.
     ("act", &["engine", "cluster", "tls", "record::ledger"]),
     ("record", &["engine", "cluster"]),
     ("serve", &["engine", "cluster"]),
-    ("policy", &["engine"]),
+    ("policy", &["codes", "engine"]),
     ("sandbox", &["engine"]),
     ("replay", &["engine"]),
-    ("audit", &["engine", "record", "act", "replay"]),
+    ("audit", &["codes", "engine", "record", "act", "replay"]),
     ("sinks", &["engine", "cluster", "credentials", "policy", "record"]),
     ("run", &["engine", "cluster", "observe", "act", "record", "serve", "policy", "sinks"]),
     (

@@ -4,44 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Makes the enum of codes: the word, what it stands for, and what to do.
-macro_rules! codes {
-    ($($word:literal => $variant:ident: $about:literal, $advice:literal,)*) => {
-        /// A kind of finding. Its word is stable.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Code {
-            $(#[doc = $about] $variant,)*
-        }
-
-        impl Code {
-            /// Each of them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            /// Its word.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-
-            /// What it stands for, as one sentence.
-            pub fn about(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $about,)*
-                }
-            }
-
-            /// What to do about it.
-            pub fn advice(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $advice,)*
-                }
-            }
-        }
-    };
-}
+use crate::codes::codes;
 
 codes! {
+    /// A kind of finding. Its word is stable.
+    /// What to do about it.
+    advice: &'static str,
     "unreadable" => Unreadable: "A file is no record of a ledger.",
         "Restore the file from a copy of the ledger; find out who wrote it.",
     "newer-form" => NewerForm: "A file has a form that this version does not read.",
