@@ -8,6 +8,7 @@ pub mod replay;
 pub mod revert;
 pub mod rollback;
 pub mod run;
+mod sarif;
 pub mod schema;
 pub mod sink;
 pub mod suggest;
@@ -97,4 +98,9 @@ fn elsewhere(own: Prometheus, url: &str) -> Prometheus {
     let url = url.trim_end_matches('/').to_owned();
     let credentials = own.credentials.filter(|_| url == own.url);
     Prometheus { url, credentials, ..own }
+}
+
+/// So many of something, in words that fit the number.
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::audit::chain::Chain;
 use crate::audit::reverts::Compared;
 use crate::audit::{Code, Finding, Place};
+use crate::cli::{counted, sarif};
 use crate::policy::mistake::printable;
 
 /// The form of the result.
@@ -48,7 +49,7 @@ impl Form {
         match self {
             Self::Text => text(outcome, out),
             Self::Json => writeln!(out, "{:#}", json(outcome)),
-            Self::Sarif => writeln!(out, "{:#}", sarif(outcome)),
+            Self::Sarif => writeln!(out, "{:#}", sarif_log(outcome)),
         }
     }
 }
@@ -86,10 +87,6 @@ fn text(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}
-
 fn json(outcome: &Outcome) -> Value {
     let chain =
         |chain: &Chain| json!({ "cluster": chain.cluster, "records": chain.records, "head": chain.head });
@@ -114,17 +111,8 @@ fn json(outcome: &Outcome) -> Value {
     })
 }
 
-/// One run of the Static Analysis Results Interchange Format, version 2.1.0 (OASIS).
-fn sarif(outcome: &Outcome) -> Value {
-    let rule = |code: &Code| {
-        json!({
-            "id": code.word(),
-            "shortDescription": { "text": code.about() },
-            "fullDescription": { "text": code.about() },
-            "help": { "text": code.advice() },
-            "defaultConfiguration": { "level": "error" },
-        })
-    };
+fn sarif_log(outcome: &Outcome) -> Value {
+    let rule = |code: &Code| sarif::rule(code.word(), code.about(), code.advice(), "error");
     let result = |finding: &Finding| {
         let location = match &finding.on {
             Place::File(path) => json!({ "physicalLocation": { "artifactLocation": { "uri": path } } }),
@@ -140,16 +128,7 @@ fn sarif(outcome: &Outcome) -> Value {
             "locations": [location],
         })
     };
-    json!({
-        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
-                "name": "lastgood",
-                "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "rules": Code::ALL.iter().map(rule).collect::<Vec<_>>(),
-            }},
-            "results": outcome.findings().map(result).collect::<Vec<_>>(),
-        }],
-    })
+    let rules: Vec<_> = Code::ALL.iter().map(rule).collect();
+    let results: Vec<_> = outcome.findings().map(result).collect();
+    sarif::log(&rules, &results)
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::live::Answer;
+use crate::cli::counted;
 use crate::policy::Mistake;
 use crate::policy::code::Level;
 
@@ -75,10 +76,6 @@ fn summary(outcome: &Outcome) -> String {
 fn counts(outcome: &Outcome) -> (usize, usize) {
     let warnings = outcome.found.iter().filter(|one| one.code.level() == Level::Warning).count();
     (outcome.found.len() - warnings, warnings)
-}
-
-fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 fn json(outcome: &Outcome) -> Value {

@@ -1,38 +1,26 @@
-//! The Static Analysis Results Interchange Format, version 2.1.0 (OASIS), as far as code scanning reads it.
+//! Mistakes and warnings in SARIF.
 
 use serde_json::{Value, json};
 
+use crate::cli::sarif;
 use crate::policy::Mistake;
 use crate::policy::code::Code;
 use crate::policy::mistake::Place;
 
 /// A log with one run: every rule, and a result for each mistake.
 pub(super) fn log(found: &[Mistake]) -> Value {
-    json!({
-        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
-                "name": "lastgood",
-                "semanticVersion": env!("CARGO_PKG_VERSION"),
-                "rules": Code::ALL.iter().copied().map(rule).collect::<Vec<_>>(),
-            }},
-            // Columns count characters and not what UTF-16 makes of them.
-            "columnKind": "unicodeCodePoints",
-            "results": found.iter().map(result).collect::<Vec<_>>(),
-        }],
-    })
+    let rules: Vec<_> = Code::ALL.iter().copied().map(rule).collect();
+    let results: Vec<_> = found.iter().map(result).collect();
+    let mut log = sarif::log(&rules, &results);
+    if let Some(Value::Object(run)) = log.pointer_mut("/runs/0") {
+        // Columns count characters and not what UTF-16 makes of them.
+        run.insert("columnKind".to_owned(), "unicodeCodePoints".into());
+    }
+    log
 }
 
 fn rule(code: Code) -> Value {
-    let about = json!({ "text": code.about() });
-    json!({
-        "id": code.word(),
-        "shortDescription": about,
-        "fullDescription": about,
-        "help": { "text": "Each result says what to write instead." },
-        "defaultConfiguration": { "level": code.level() },
-    })
+    sarif::rule(code.word(), code.about(), "Each result says what to write instead.", code.level())
 }
 
 fn result(mistake: &Mistake) -> Value {
