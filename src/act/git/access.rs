@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::url;
 
 /// A text that must not be seen.
@@ -93,7 +96,7 @@ impl Access {
         match &self.auth {
             Auth::Basic { username, password } => {
                 secrets.push(password.reveal().to_owned());
-                secrets.push(base64(format!("{username}:{}", password.reveal()).as_bytes(), STANDARD, true));
+                secrets.push(STANDARD.encode(format!("{username}:{}", password.reveal())));
             }
             Auth::Bearer(token) => secrets.push(token.reveal().to_owned()),
             Auth::None | Auth::SshKey { .. } => {}
@@ -106,26 +109,6 @@ impl Access {
         secrets.retain(|secret| secret.chars().count() >= SECRET_CHARS_MIN);
         secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
-}
-
-/// Base64's usual letters.
-pub(crate) const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-/// Those that can stand in a URL.
-pub(crate) const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// Base64 with these letters, filled up to whole groups or not.
-pub(crate) fn base64(bytes: &[u8], letters: &[u8; 64], padded: bool) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let missing = 3 - chunk.len();
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * missing);
-        for place in 0..=chunk.len() {
-            let index = (group >> (18 - 6 * place)) & 63;
-            text.extend(letters.get(index as usize).map(|letter| char::from(*letter)));
-        }
-        text.extend(std::iter::repeat_n('=', if padded { missing } else { 0 }));
-    }
-    text
 }
 
 impl fmt::Debug for Access {
@@ -163,6 +146,8 @@ fn decode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     #[test]
@@ -182,10 +167,10 @@ mod tests {
         for (bytes, expected) in
             [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foobar", "Zm9vYmFy")]
         {
-            assert_eq!(base64(bytes, STANDARD, true), expected);
-            assert_eq!(base64(bytes, URL_SAFE, false), expected.trim_end_matches('='));
+            assert_eq!(STANDARD.encode(bytes), expected);
+            assert_eq!(URL_SAFE_NO_PAD.encode(bytes), expected.trim_end_matches('='));
         }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe], URL_SAFE, false), "-__-");
+        assert_eq!(URL_SAFE_NO_PAD.encode([0xfb, 0xff, 0xfe]), "-__-");
     }
 
     #[test]

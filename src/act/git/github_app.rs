@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use reqwest::{Client, Method, StatusCode};
@@ -15,7 +17,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Access, Secret, URL_SAFE, base64};
+use super::access::{Access, Secret};
 use super::http;
 use super::message::one_line;
 
@@ -228,13 +230,13 @@ impl App {
             "exp": now + SIGNED_SECONDS,
             "iss": self.id.to_string(),
         });
-        let head = base64(br#"{"alg":"RS256","typ":"JWT"}"#, URL_SAFE, false);
-        let text = format!("{head}.{}", base64(claims.to_string().as_bytes(), URL_SAFE, false));
+        let head = URL_SAFE_NO_PAD.encode(br#"{"alg":"RS256","typ":"JWT"}"#);
+        let text = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         let pair = key_pair(self.key.reveal())?;
         let mut signature = vec![0; pair.public().modulus_len()];
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
             .map_err(|e| AppError::Key(e.to_string()))?;
-        Ok(Secret::new(format!("{text}.{}", base64(&signature, URL_SAFE, false))))
+        Ok(Secret::new(format!("{text}.{}", URL_SAFE_NO_PAD.encode(&signature))))
     }
 
     fn digest(&self, place: &str) -> [u8; 32] {
