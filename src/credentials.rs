@@ -114,3 +114,12 @@ pub(crate) fn client(
     }
     builder.build().map_err(|e| e.to_string())
 }
+
+/// The innermost cause says it best: "Connection refused", "failed to lookup address". None repeats the URL.
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -114,7 +114,9 @@ impl Courier {
                 Outcome::Unavailable { why: reach.hide(why), retry_after }
             }
             Ok(Outcome::Delivered) => Outcome::Delivered,
-            Err(error) => unavailable(reach.hide(format!("it cannot be reached: {}", innermost(&error)))),
+            Err(error) => {
+                unavailable(reach.hide(format!("it cannot be reached: {}", credentials::innermost(&error))))
+            }
         }
     }
 
@@ -170,7 +172,7 @@ impl Courier {
             let response = reach.http.post(url.clone()).form(&form).send().await?;
             Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
         };
-        let (status, body) = answered.await.map_err(|error| cannot(innermost(&error)))?;
+        let (status, body) = answered.await.map_err(|error| cannot(credentials::innermost(&error)))?;
         if !status.is_success() {
             // The body of a refusal may repeat what was sent.
             return Err(cannot(format!("the token endpoint answered {status}")));
@@ -327,13 +329,4 @@ fn sign(keys: &Keys, id: &str, body: &[u8], headers: &mut HeaderMap) -> Result<(
 
 fn unavailable(why: String) -> Outcome {
     Outcome::Unavailable { why, retry_after: None }
-}
-
-/// The innermost cause says it best: "Connection refused", "failed to lookup address". None repeats the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

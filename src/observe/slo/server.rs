@@ -9,7 +9,7 @@ use reqwest::{StatusCode, Url};
 use tokio::sync::Semaphore;
 
 use super::credentials::{self, Material, NotRead, Reach};
-use crate::credentials::Secrets;
+use crate::credentials::{Secrets, innermost};
 use crate::engine::facts::Gap;
 use crate::engine::policy::{CredentialsAt, Prometheus};
 
@@ -177,10 +177,5 @@ fn broken(error: &reqwest::Error) -> Gap {
     if error.is_timeout() {
         return Gap::TimedOut;
     }
-    // The innermost cause says it best: "Connection refused", "failed to lookup address".
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Gap::Unreachable(cause.to_string())
+    Gap::Unreachable(innermost(error))
 }
