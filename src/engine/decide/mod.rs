@@ -92,9 +92,7 @@ pub fn informed(key: &AppKey, app: App, event: Event, context: &Context<'_>) -> 
 /// The queries of a policy as they are sent for these revisions.
 pub fn queries(key: &AppKey, app: App, context: &Context<'_>, revisions: &Revisions) -> Vec<SloQuery> {
     let turn = Turn { key, context, app, actions: Vec::new(), entries: Vec::new() };
-    let parts =
-        context.policy.slos.iter().flat_map(|slo| slo.parts().into_iter().map(move |part| (slo, part)));
-    turn.queries(parts, revisions)
+    turn.queries(all_parts(context.policy.slos.iter()), revisions)
 }
 
 /// A step in the making.
